@@ -1,0 +1,1 @@
+"""Many prompts: a job over the rows of a source."""

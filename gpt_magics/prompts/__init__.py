@@ -1,0 +1,1 @@
+"""What? Pure rules: templates and the prompts they make."""

@@ -1,0 +1,1 @@
+"""How much? Pure rules: token estimates, prices, budgets."""

@@ -1,0 +1,145 @@
+"""The meter at the choke point: reserve a call's worst case, settle it by what the answer says."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, OrderedDict
+from typing import Any
+
+from gpt_magics.client.call import Call
+from gpt_magics.spend.budget import Budget, Reservation, reserve
+from gpt_magics.spend.prices import Prices
+from gpt_magics.spend.tokens import Usage
+
+# Under a budget an answer needs a longest length, or its worst case would have no end. Long
+# enough for a row's answer; short enough not to fill the token limit, which charges it in full.
+BUDGETED_MAX_TOKENS = 2048
+_TOKENS_PER_REQUEST = 64  # what the server wraps around messages
+_REMEMBERED_ANSWERS = 10_000
+
+
+class Meter:
+    """Counts every request, token and dollar of a session.
+
+    Attributes:
+        session: the session's budget and spend.
+        requests: requests sent.
+        refused: how many of them the server had no room for.
+        retries: repeated attempts, by reason.
+        tokens_in: input tokens of all answers.
+        tokens_out: output tokens of all answers.
+        by_origin: requests sent, by who asked.
+    """
+
+    def __init__(self, session: Budget, prices: Prices) -> None:
+        self.session = session
+        self.prices = prices
+        self.requests = 0
+        self.refused = 0
+        self.retries: Counter[str] = Counter()
+        self.tokens_in = 0
+        self.tokens_out = 0
+        self.by_origin: Counter[str] = Counter()
+        self._answers: OrderedDict[str, None] = OrderedDict()
+
+    def reserve(self, call: Call) -> Reservation:
+        """Hold the worst case of a call, or raise ``BudgetError`` before anything is sent."""
+        budgets = (self.session, *call.budgets)
+        if not call.model:
+            return reserve((), 0.0, model="")
+        return reserve(budgets, self._worst(call), model=call.model)
+
+    def settle(self, call: Call, reservation: Reservation, body: bytes) -> None:
+        """Settle by the usage that an answer's body (or a stream's end) reports.
+
+        Polls report the usage of an answer that was begun earlier: it is counted once.
+        """
+        fields = find_usage(body)
+        if fields is None:
+            reservation.release()
+            return
+        model, answer_id, usage = fields
+        if not call.model and answer_id in self._answers:
+            return
+        if answer_id:
+            self._remember(answer_id)
+        self._count(call, reservation, usage, call.model or model)
+
+    def settle_stream(
+        self, call: Call, reservation: Reservation, tail: bytes, *, events: int
+    ) -> None:
+        """Settle a stream by the usage in its ``tail``, or by its number of events if cut off."""
+        if call.model and find_usage(tail) is None:
+            usage = Usage(call.prompt_tokens, events, estimated=True)
+            self._count(call, reservation, usage, call.model)
+        else:
+            self.settle(call, reservation, tail)
+
+    def settle_abandoned(self, call: Call, reservation: Reservation) -> None:
+        """Settle a call that was cancelled in flight: its prompt at least may be billed."""
+        if call.model and reservation.open:
+            usage = Usage(call.prompt_tokens, 0, estimated=True)
+            self._count(call, reservation, usage, call.model)
+
+    def _count(self, call: Call, reservation: Reservation, usage: Usage, model: str) -> None:
+        call.usage = usage
+        call.cost = self.prices.cost(model, call.base_url, usage)
+        self.tokens_in += usage.input
+        self.tokens_out += usage.output
+        if reservation.budgets:
+            reservation.settle(call.cost)
+        else:  # a poll that brought the answer of a background request
+            Reservation((self.session, *call.budgets), 0.0).settle(call.cost)
+
+    def _worst(self, call: Call) -> float | None:
+        rates = self.prices.rates(
+            call.model, call.base_url, prompt_tokens=call.prompt_tokens
+        )
+        if rates is None:
+            return None
+        return rates.cost(
+            Usage(
+                input=call.prompt_bytes + _TOKENS_PER_REQUEST,
+                output=call.max_tokens or BUDGETED_MAX_TOKENS,
+            )
+        )
+
+    def _remember(self, answer_id: str) -> None:
+        self._answers[answer_id] = None
+        if len(self._answers) > _REMEMBERED_ANSWERS:
+            self._answers.popitem(last=False)
+
+
+def find_usage(body: bytes) -> tuple[str, str, Usage] | None:
+    """Model, answer id and usage in an answer's JSON, or in the last event of a stream."""
+    for text in _candidates(body):
+        try:
+            fields = json.loads(text)
+        except ValueError:
+            continue
+        fields = fields.get("response", fields) if isinstance(fields, dict) else {}
+        if isinstance(fields, dict) and isinstance(fields.get("usage"), dict):
+            usage = _usage(fields["usage"])
+            if usage is not None:
+                return str(fields.get("model") or ""), str(fields.get("id") or ""), usage
+    return None
+
+
+def _candidates(body: bytes) -> list[bytes]:
+    if b'"usage"' not in body:
+        return []
+    if body.lstrip()[:1] == b"{":
+        return [body]
+    lines = body.splitlines()
+    return [line[5:] for line in reversed(lines) if line[:5] == b"data:" and b'"usage"' in line]
+
+
+def _usage(fields: dict[str, Any]) -> Usage | None:
+    """Usage of chat completions (prompt, completion) or of responses (input, output)."""
+    used_in = fields.get("prompt_tokens", fields.get("input_tokens"))
+    used_out = fields.get("completion_tokens", fields.get("output_tokens", 0))
+    if not isinstance(used_in, int) or not isinstance(used_out, int):
+        return None
+    details = fields.get("prompt_tokens_details") or fields.get("input_tokens_details") or {}
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    return Usage(used_in, used_out, cached if isinstance(cached, int) else 0)

@@ -1,0 +1,144 @@
+"""The pacer: lanes on a real clock. Whoever wants to send asks it for a slot and waits.
+
+All of it runs on the session's loop; the loop's clock is the only clock, so a test that gives a
+loop with a virtual clock needs no patching.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gpt_magics.errors import QueueStoppedError
+from gpt_magics.pacing.buckets import Ask
+from gpt_magics.pacing.headers import Reading
+from gpt_magics.pacing.lanes import Lane, Ticket
+
+
+class LaneKey(NamedTuple):
+    """What shares a limit: a server, a key (by number, never by value) and a model."""
+
+    server: str
+    key: int
+    model: str
+
+
+@dataclass(eq=False, slots=True)
+class Slot:
+    """Leave to send one request. Tell it of the answer, then release it, always."""
+
+    lane: Lane
+    ticket: Ticket
+    _wake: Callable[[], None]
+    _loop: asyncio.AbstractEventLoop
+    _open: bool = field(default=True)
+
+    def answered(self, readings: Sequence[Reading]) -> None:
+        """The answer's headers came."""
+        self.lane.answered(self.ticket, readings, self._loop.time())
+        self._wake()
+
+    def succeeded(self) -> None:
+        """The server had room for this request."""
+        self.lane.concurrency.answered(in_flight=self.lane.in_flight)
+
+    def refused(self, *, pause: float) -> None:
+        """The server had no room: everybody in the lane waits ``pause`` seconds."""
+        now = self._loop.time()
+        self.lane.concurrency.refused(sent=self.ticket.sent or now, now=now)
+        self.lane.pause(now + pause)
+
+    def release(self, *, reached_server: bool = True) -> None:
+        """The request is no longer in flight. Releasing twice is fine."""
+        if self._open:
+            self._open = False
+            self.lane.released(self.ticket, reached_server=reached_server)
+            self._wake()
+
+
+class Pacer:
+    """Every lane of the session, and the bound on what is in flight over all of them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, max_in_flight: int) -> None:
+        self.max_in_flight = max_in_flight
+        self.lanes: dict[LaneKey, Lane] = {}
+        self._loop = loop
+        self._waiting: dict[Ticket, asyncio.Future[None]] = {}
+        self._timers: dict[LaneKey, asyncio.TimerHandle] = {}
+
+    def __repr__(self) -> str:
+        return f"<Pacer {self.in_flight} in flight, {len(self._waiting)} queued>"
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are out, over all lanes."""
+        return sum(lane.in_flight for lane in self.lanes.values())
+
+    async def acquire(self, key: LaneKey, ask: Ask, *, interactive: bool = False) -> Slot:
+        """Wait until a request that costs ``ask`` may be sent.
+
+        Raises:
+            QueueStoppedError: the lane was stopped while this request waited.
+        """
+        lane = self.lanes.get(key)
+        if lane is None:
+            lane = self.lanes[key] = Lane(max_in_flight=self.max_in_flight)
+        ticket = Ticket(ask, interactive)
+        slot = Slot(lane, ticket, self._wake, self._loop)
+        future = self._waiting[ticket] = self._loop.create_future()
+        lane.join(ticket)
+        self._pump(key)
+        try:
+            await future
+        except BaseException:
+            self._waiting.pop(ticket, None)
+            if ticket.sent is None:
+                lane.leave(ticket)
+                self._pump(key)
+            else:  # granted and cancelled at the same moment: nothing was sent
+                slot.release(reached_server=False)
+            raise
+        return slot
+
+    def stop(self, key: LaneKey, error: QueueStoppedError) -> None:
+        """Refuse whoever waits in this lane. Later requests are let in again."""
+        lane = self.lanes.get(key)
+        for ticket in lane.clear() if lane else ():
+            future = self._waiting.pop(ticket)
+            if not future.done():
+                future.set_exception(error)
+
+    def resize(self, max_in_flight: int) -> None:
+        """Change the bound on requests in flight."""
+        self.max_in_flight = max_in_flight
+        for lane in self.lanes.values():
+            lane.resize(max_in_flight)
+        self._wake()
+
+    def _wake(self) -> None:
+        for key in self._keys_by_urgency():
+            self._pump(key)
+
+    def _keys_by_urgency(self) -> Iterator[LaneKey]:
+        # A freed slot is anybody's: the lane with the least in flight is asked first, so that a
+        # long batch on one model cannot shut out another.
+        waiting = [key for key, lane in self.lanes.items() if lane.queued]
+        yield from sorted(waiting, key=lambda key: self.lanes[key].in_flight)
+
+    def _pump(self, key: LaneKey) -> None:
+        lane, now = self.lanes[key], self._loop.time()
+        for ticket in lane.start(now, self.max_in_flight - self.in_flight):
+            future = self._waiting.pop(ticket)
+            if not future.done():
+                future.set_result(None)
+        self._set_timer(key, lane.wait(now), now)
+
+    def _set_timer(self, key: LaneKey, delay: float | None, now: float) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        # With no room, the release of a slot wakes everybody.
+        if delay is not None and self.in_flight < self.max_in_flight:
+            self._timers[key] = self._loop.call_at(now + delay, self._pump, key)

@@ -1,0 +1,160 @@
+"""A mirror of the server's bucket: how much of a limit is left right now.
+
+OpenAI's limiter behaves as a linearly refilling bucket: capacity = limit, refill = limit / window
+(checked on recorded headers: limit 30000, remaining 554, reset 58.891 s). After the answer to
+request k the server's level is known as of the moment k was sent:
+
+    level = remaining_k + rate x (now - sent_k) - cost of everything sent after k
+
+Overwriting the level with ``remaining_k`` alone while requests are in flight is the classic bug:
+it forgets what the server has yet to see.
+
+A request that was held up on its way (a busy loop, a slow link) was charged later than ``sent_k``
+says, and makes the level look too high. So bad news is believed at once, and good news when the
+next answer confirms it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpt_magics.pacing.headers import Reading
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+# A request may overtake another on the wire; arriving this much early must not cost a 429.
+_MARGIN_SECONDS = 0.004
+_WINDOW_TOLERANCE = 0.03
+# With this share of the bucket used, one reading is proof enough of its window.
+_PLAIN_EVIDENCE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a request costs on every dimension: so many requests, so many tokens."""
+
+    tokens: float = 0.0
+    requests: float = 1.0
+
+    def on(self, dimension: str) -> float:
+        """The cost on a dimension named by its header suffix; unknown ones cost nothing."""
+        if "token" in dimension:
+            return self.tokens
+        return self.requests if "request" in dimension else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When a request was sent, and how much had been taken up to and including it."""
+
+    sent: float
+    taken: float
+
+
+class Bucket:
+    """One dimension of one server-side limit. Times are seconds, on any steady clock."""
+
+    __slots__ = (
+        "_at",
+        "_candidate",
+        "_level",
+        "_newest",
+        "_rumour",
+        "_taken",
+        "dimension",
+        "limit",
+        "window",
+    )
+
+    def __init__(self, reading: Reading, *, now: float, window: float = MINUTE) -> None:
+        self.dimension = reading.dimension
+        self.limit = reading.limit
+        self.window = window
+        self._level = reading.remaining
+        self._at = now
+        self._taken = 0.0
+        self._newest = float("-inf")
+        self._candidate: float | None = None
+        # The level that the last answer alone implies, extrapolated to time 0, where levels of
+        # different moments can be compared. It may be better news than is believed yet.
+        self._rumour = reading.remaining - self.rate * now
+
+    def __repr__(self) -> str:
+        return f"<Bucket {self.dimension}: {self._level:g} of {self.limit:g} per {self.window:g} s>"
+
+    @property
+    def rate(self) -> float:
+        """Refill in units a second."""
+        return self.limit / self.window
+
+    def level(self, now: float) -> float:
+        """What is left at ``now``; negative while more is in flight than the server allows."""
+        return min(self.limit, self._level + self.rate * max(0.0, now - self._at))
+
+    def wait(self, cost: float, now: float) -> float:
+        """Seconds until ``cost`` fits.
+
+        A cost above the whole limit never fits; it may go when the bucket is full, so that the
+        server's own refusal reaches the user instead of an endless wait.
+        """
+        if cost <= 0:
+            return 0.0
+        needed = min(cost + self.rate * _MARGIN_SECONDS, self.limit)
+        return max(0.0, (needed - self.level(now)) / self.rate)
+
+    def take(self, cost: float, now: float) -> Stamp:
+        """Charge a request that is sent now."""
+        self._level = self.level(now) - cost
+        self._at = now
+        self._taken += cost
+        self._rumour -= cost
+        return Stamp(now, self._taken)
+
+    def refund(self, cost: float) -> None:
+        """Give back what never reached the server."""
+        self._level += cost
+        self._rumour += cost
+
+    def correct(self, reading: Reading, stamp: Stamp) -> None:
+        """Take the server's word for the level after the request with ``stamp``.
+
+        A reading older than one already used is ignored: it knows less.
+        """
+        if stamp.taken < self._newest:
+            return
+        self._newest = stamp.taken
+        changed = reading.limit != self.limit
+        self.limit = reading.limit
+        changed |= self._learn_window(reading)
+        level = reading.remaining - (self._taken - stamp.taken)
+        told = level - self.rate * stamp.sent
+        believed = self._level - self.rate * self._at
+        if told > believed and not changed:
+            believed = max(believed, min(told, self._rumour))
+        else:
+            believed = told
+        self._rumour = told
+        self._level, self._at = believed + self.rate * stamp.sent, stamp.sent
+
+    def _learn_window(self, reading: Reading) -> bool:
+        """Whether the window turned out to be another one."""
+        used = reading.limit - reading.remaining
+        if not reading.reset or used < 1:
+            return False
+        seen = _standard_window(reading.reset * reading.limit / used)
+        if seen is None:
+            return False
+        before = self.window
+        # Two readings in a row, or much of the bucket used: a fixed-window server's countdown
+        # looks like a longer window only by chance.
+        if seen == self._candidate or used > _PLAIN_EVIDENCE * reading.limit:
+            self.window = seen
+        self._candidate = seen
+        return self.window != before
+
+
+def _standard_window(seconds: float) -> float | None:
+    for window in (MINUTE, HOUR, DAY):
+        if abs(seconds - window) <= _WINDOW_TOLERANCE * window:
+            return window
+    return None
