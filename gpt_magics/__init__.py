@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gpt_magics.api import ask, batch, client, configure, jobs, limits, sync_client
+    from gpt_magics.api import ask, batch, client, configure, limits, sync_client
     from gpt_magics.client.session import Answer
     from gpt_magics.jobs.job import Job
 
@@ -25,7 +25,6 @@ __all__ = [
     "batch",
     "client",
     "configure",
-    "jobs",
     "limits",
     "load_ipython_extension",
     "sync_client",

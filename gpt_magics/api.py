@@ -7,45 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 from gpt_magics.client.call import Call
 from gpt_magics.client.headroom import Headroom, headroom
-from gpt_magics.client.session import Answer, Session, current_session, session
+from gpt_magics.client.session import Answer, Session, close_session, session
+from gpt_magics.configuration import configure, configured, settings
 from gpt_magics.errors import OptionError, PromptError, SourceError
 from gpt_magics.jobs.job import Job
-from gpt_magics.jobs.sources import ListSource, PandasSource, Source, open_source
+from gpt_magics.jobs.sources import TEXT, ListSource, PandasSource, Source, open_source
 from gpt_magics.prompts.prompt import Prompt
 from gpt_magics.prompts.template import Template, parse
-from gpt_magics.settings import Settings, load
+from gpt_magics.settings import Settings
+
+__all__ = [
+    "ask",
+    "batch",
+    "client",
+    "configure",
+    "limits",
+    "settings",
+    "sync_client",
+]
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
-_configured: dict[str, Any] = {}
 _jobs: dict[str, Job] = {}
-
-
-def configure(**options: Any) -> None:
-    """Set options for everything that follows: ``configure(model="gpt-4.1", budget=2.0)``.
-
-    The names are those of ``Settings``; ``None`` takes an option back.
-    """
-    kept = {**_configured, **options}
-    kept = {name: value for name, value in kept.items() if value is not None}
-    settings = load(kept)  # raises before anything is kept
-    _configured.clear()
-    _configured.update(kept)
-    running = current_session()
-    if running is not None:
-        running.configure(settings)
-
-
-def reset_configuration() -> None:
-    """Forget what ``configure`` set, and the jobs so far. For unloading and for tests."""
-    _configured.clear()
-    _jobs.clear()
-
-
-def settings(**options: Any) -> Settings:
-    """The settings in force: ``.env``, environment, ``configure``, then ``options``."""
-    return load(_configured).with_options(**options)
 
 
 def ask(
@@ -59,6 +43,7 @@ def ask(
     base_url: str | None = None,
     api_key: str | None = None,
     on_text: Callable[[str], None] | None = None,
+    on_beat: Callable[[], None] | None = None,
 ) -> Answer:
     """Ask once and wait. The prompt is sent as it is: it has no placeholders.
 
@@ -72,6 +57,7 @@ def ask(
         base_url: the server's address, up to ``/v1``.
         api_key: the key.
         on_text: called with each piece of text as it arrives, on the background thread.
+        on_beat: called ten times a second while waiting, on the calling thread.
 
     Raises:
         GptMagicsError: no key, a budget that does not cover it, or a request that failed.
@@ -94,7 +80,7 @@ def ask(
         max_tokens=chosen.max_tokens,
     )
     call = Call("a cell", interactive=True)
-    return running.thread.run(running.ask(asked, chosen, call, on_text=on_text))
+    return running.thread.run(running.ask(asked, chosen, call, on_text=on_text), on_beat)
 
 
 def batch(
@@ -168,12 +154,25 @@ def sync_client(**options: Any) -> OpenAI:
 
 def limits() -> Headroom:
     """What is left of each limit, what waits, and what was spent, at this moment."""
-    return headroom(session(_configured))
+    return headroom(running_session())
+
+
+def running_session() -> Session:
+    """This kernel's session, made if there is none yet."""
+    return session(configured())
+
+
+def close() -> None:
+    """End the session: cancel its jobs, close its sockets and its thread. The next use begins anew."""
+    for job in _jobs.values():
+        job.cancel()
+    _jobs.clear()
+    close_session()
 
 
 def _session_for(chosen: Settings) -> Session:
     chosen.connection()  # raises NoKeyError before a thread is started
-    return session(_configured)
+    return running_session()
 
 
 def _template(rows: Source, prompt: str | None) -> Template:
@@ -188,10 +187,12 @@ def _check_names(
     rows: Source, template: Template, names: Mapping[str, object], into: str | None
 ) -> None:
     """Refuse a prompt that cannot be rendered for every row, before anything is sent."""
-    template.check([*rows.names, *names], what=rows.kind)
+    template.check([*rows.names, *names], what=rows.kind, suggest=rows.names)
     used = [name for name in rows.names if name in template.names]
+    _refuse_spaced(rows, template)
     if not used and len(rows):
-        example = rows.main or next(iter(rows.names), "text")
+        named = [name for name in (rows.main, *rows.names) if name and name.isidentifier()]
+        example = named[0] if named else TEXT
         raise PromptError(
             f"The prompt names no {rows.kind} of the source, so all {len(rows)} rows would ask "
             f"the same. Put {{{example}}} where the row's text belongs."
@@ -203,3 +204,12 @@ def _check_names(
                 f"The answers would overwrite {into!r}, which the prompt reads. Choose another "
                 "name for --into."
             )
+
+
+def _refuse_spaced(rows: Source, template: Template) -> None:
+    """``{my column}`` is plain text by the grammar, which nobody who writes it expects."""
+    literal = "".join(part for part in template.parts if isinstance(part, str))
+    for name in rows.names:
+        if not name.isidentifier() and f"{{{name}}}" in literal:
+            mend = f"write {{{TEXT}}} for it" if name == rows.main else "rename the column"
+            raise PromptError(f"{{{name}}} is no placeholder: its name is no plain word; {mend}.")

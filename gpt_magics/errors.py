@@ -6,6 +6,10 @@ from __future__ import annotations
 class GptMagicsError(Exception):
     """The base of all errors of gpt_magics. Its text is meant for people and holds no secret."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in the place of a traceback: our frames would say nothing more."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class OptionError(GptMagicsError, ValueError):
     """An option or a setting has a value that cannot work."""
@@ -17,6 +21,10 @@ class SourceError(GptMagicsError, ValueError):
 
 class PromptError(GptMagicsError, ValueError):
     """A prompt cannot be rendered, for instance because a placeholder is unknown."""
+
+
+class MissingValueError(PromptError):
+    """A row has no value where the prompt names one, so it cannot be asked."""
 
 
 class NoKeyError(GptMagicsError):

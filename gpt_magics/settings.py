@@ -85,7 +85,7 @@ class Settings:
 
     def with_options(self, **options: Any) -> Settings:
         """A copy with every option that is not ``None`` in place of the present value."""
-        given = {name: _checked(name, value) for name, value in options.items() if value is not None}
+        given = {name: checked(name, value) for name, value in options.items() if value is not None}
         return replace(self, **given)
 
     @property
@@ -126,7 +126,12 @@ def load(overrides: Mapping[str, Any] | None = None) -> Settings:
     from dotenv import dotenv_values, find_dotenv  # noqa: PLC0415 - 20 ms, only at first use
 
     settings = Settings()
-    for variables in (dotenv_values(find_dotenv(usecwd=True)), os.environ):
+    path = find_dotenv(usecwd=True)
+    try:
+        in_file = dotenv_values(path)
+    except UnicodeDecodeError:  # PowerShell's ">" writes UTF-16
+        raise OptionError(f"{path} is not UTF-8 text. Save it again as UTF-8.") from None
+    for variables in (in_file, os.environ):
         named = {name: variables.get(variable) or None for variable, name in _VARIABLES.items()}
         settings = settings.with_options(**named)
     return settings.with_options(**(overrides or {}))
@@ -137,7 +142,8 @@ def host_of(base_url: str) -> str:
     return urlsplit(base_url).netloc
 
 
-def _checked(name: str, value: Any) -> Any:
+def checked(name: str, value: Any) -> Any:
+    """An option's value in its own type. Raises ``OptionError`` for one that cannot work."""
     names = [f.name for f in fields(Settings)]
     if name not in names:
         near = get_close_matches(name, names, n=1)
@@ -156,11 +162,12 @@ def _number(name: str, value: Any) -> float | int:
     kind = int if name in _WHOLE else float
     try:
         number = kind(value)
+        whole = number == float(value)
     except (TypeError, ValueError, OverflowError):
         raise OptionError(f"{name} must be a number; got {value!r}.") from None
     if isinstance(value, bool) or not _LEAST[name] <= number < float("inf"):
         raise OptionError(f"{name} must be at least {_LEAST[name]}; got {value!r}.")
-    if number != float(value):
+    if not whole:
         raise OptionError(f"{name} must be a whole number; got {value!r}.")
     return number
 

@@ -73,6 +73,7 @@ def explain(call: Call, connection: Connection, server: str) -> RequestError:
         attempts=_attempts(call.attempts),
     )
     kind = QueueStoppedError if isinstance(call.verdict, StopQueue) else RequestError
+    words = without_keys(words, connection.api_key)
     return kind(words, reason=reason, status=failure.status, attempts=call.attempts)
 
 
@@ -87,15 +88,17 @@ def _error_fields(response: httpx2.Response) -> tuple[str, str]:
     """The error's code and message. Gemini's body is a list of one; nginx's is HTML."""
     try:
         body: Any = json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "", f"{response.status_code} {response.reason_phrase}".strip()
     if isinstance(body, list) and body:
         body = body[0]
-    error = body.get("error", body) if isinstance(body, dict) else body
+    error = (body.get("error") or body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
         return "", str(error)
-    code = error.get("code") or error.get("type") or ""
-    return str(code), str(error.get("message") or "")
+    code = str(error.get("code") or "")
+    if not code or code.isdecimal():  # a number only repeats the status
+        code = str(error.get("type") or code)
+    return code, str(error.get("message") or error.get("detail") or "")
 
 
 def _sentence(text: str) -> str:

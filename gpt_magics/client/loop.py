@@ -10,7 +10,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -52,11 +52,13 @@ class LoopThread:
         self.loop.call_soon_threadsafe(start)
         return future
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def run(
+        self, coroutine: Coroutine[Any, Any, T], on_beat: Callable[[], None] | None = None
+    ) -> T:
         """Run a coroutine on the loop and wait; an interrupt cancels it."""
         future = self.submit(coroutine)
         try:
-            return wait(future)
+            return wait(future, on_beat)
         except BaseException:
             future.cancel()
             raise
@@ -81,14 +83,18 @@ class LoopThread:
             self.loop.close()
 
 
-def wait(future: concurrent.futures.Future[T]) -> T:
-    """Wait for a future from the main thread, open to interrupts ten times a second."""
+def wait(
+    future: concurrent.futures.Future[T], on_beat: Callable[[], None] | None = None
+) -> T:
+    """Wait for a future, open to interrupts ten times a second; ``on_beat`` is called as often."""
     while True:
         try:
             return future.result(_HEARTBEAT_SECONDS)
         except concurrent.futures.TimeoutError:
             if future.done():  # the coroutine itself raised a TimeoutError
                 raise
+        if on_beat is not None:
+            on_beat()
 
 
 def _copy_outcome(task: asyncio.Task[T], future: concurrent.futures.Future[T]) -> None:

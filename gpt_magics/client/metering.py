@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, OrderedDict
-from typing import Any
+from typing import Any, TypeGuard
 
 from gpt_magics.client.call import Call
 from gpt_magics.spend.budget import Budget, Reservation, reserve
@@ -56,7 +56,7 @@ class Meter:
         """
         fields = find_usage(body)
         if fields is None:
-            reservation.release()
+            self._settle_unreported(call, reservation, body)
             return
         model, answer_id, usage = fields
         if not call.model and answer_id in self._answers:
@@ -64,6 +64,14 @@ class Meter:
         if answer_id:
             self._remember(answer_id)
         self._count(call, reservation, usage, call.model or model)
+
+    def _settle_unreported(self, call: Call, reservation: Reservation, body: bytes) -> None:
+        """Settle an answer without usage: a chat's by an estimate, anything else by nothing."""
+        if call.model and b'"choices"' in body:
+            usage = Usage(call.prompt_tokens, len(body) // 4, estimated=True)
+            self._count(call, reservation, usage, call.model)
+        else:
+            reservation.release()
 
     def settle_stream(
         self, call: Call, reservation: Reservation, tail: bytes, *, events: int
@@ -99,7 +107,8 @@ class Meter:
             return None
         return rates.cost(
             Usage(
-                input=call.prompt_bytes + _TOKENS_PER_REQUEST,
+                # A picture given by its address has more tokens than bytes.
+                input=max(call.prompt_bytes, call.prompt_tokens) + _TOKENS_PER_REQUEST,
                 output=call.max_tokens or BUDGETED_MAX_TOKENS,
             )
         )
@@ -115,7 +124,7 @@ def find_usage(body: bytes) -> tuple[str, str, Usage] | None:
     for text in _candidates(body):
         try:
             fields = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         fields = fields.get("response", fields) if isinstance(fields, dict) else {}
         if isinstance(fields, dict) and isinstance(fields.get("usage"), dict):
@@ -137,9 +146,13 @@ def _candidates(body: bytes) -> list[bytes]:
 def _usage(fields: dict[str, Any]) -> Usage | None:
     """Usage of chat completions (prompt, completion) or of responses (input, output)."""
     used_in = fields.get("prompt_tokens", fields.get("input_tokens"))
-    used_out = fields.get("completion_tokens", fields.get("output_tokens", 0))
-    if not isinstance(used_in, int) or not isinstance(used_out, int):
+    used_out = fields.get("completion_tokens", fields.get("output_tokens")) or 0
+    if not _is_count(used_in) or not _is_count(used_out):
         return None
     details = fields.get("prompt_tokens_details") or fields.get("input_tokens_details") or {}
     cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    return Usage(used_in, used_out, cached if isinstance(cached, int) else 0)
+    return Usage(used_in, used_out, min(cached, used_in) if _is_count(cached) else 0)
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and value >= 0

@@ -67,6 +67,7 @@ class Pacer:
         self._loop = loop
         self._waiting: dict[Ticket, asyncio.Future[None]] = {}
         self._timers: dict[LaneKey, asyncio.TimerHandle] = {}
+        self._woken = False
 
     def __repr__(self) -> str:
         return f"<Pacer {self.in_flight} in flight, {len(self._waiting)} queued>"
@@ -118,6 +119,14 @@ class Pacer:
         self._wake()
 
     def _wake(self) -> None:
+        # At the loop's next turn: whoever brings news has told all of it by then, so that a slot
+        # freed by a refusal is not handed on before the pause that the refusal asks for.
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._pump_all)
+
+    def _pump_all(self) -> None:
+        self._woken = False
         for key in self._keys_by_urgency():
             self._pump(key)
 

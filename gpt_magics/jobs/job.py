@@ -12,7 +12,8 @@ from typing import Any
 from gpt_magics.client.call import Call
 from gpt_magics.client.loop import wait
 from gpt_magics.client.session import Answer, Session
-from gpt_magics.errors import CancelledError, GptMagicsError, PromptError, RequestError
+from gpt_magics.errors import CancelledError, GptMagicsError, MissingValueError, RequestError
+from gpt_magics.jobs.progress import ProgressLine
 from gpt_magics.jobs.pulse import Pulse
 from gpt_magics.jobs.runner import Runner
 from gpt_magics.jobs.sources import Source
@@ -37,6 +38,7 @@ class Job:
         reason: why it stopped, in words, if it did.
         error: what stopped it, if anything did.
         failures: the rows without an answer, and why.
+        finished: done when the job has ended, for whatever reason.
         rows: how many rows it asks for.
         into: the column that takes the answers, if any.
     """
@@ -148,9 +150,11 @@ class Job:
     def wait(self) -> None:
         """Wait until the job has ended and write the answers back.
 
-        An interrupt ends only the waiting, not the job.
+        In a terminal a progress line shows how far it is. An interrupt ends only the waiting, not
+        the job.
         """
-        wait(self._finished)
+        with ProgressLine(self) as line:
+            wait(self.finished, on_beat=line.update)
         self.write_back()
 
     def write_back(self) -> None:
@@ -168,7 +172,7 @@ class Job:
     @property
     def ended(self) -> bool:
         """Whether nothing more happens unless it is resumed."""
-        return self._finished.done()
+        return self.finished.done()
 
     def cancel(self) -> None:
         """Stop now. Requests in flight are abandoned; finished rows are kept."""
@@ -180,7 +184,7 @@ class Job:
 
     def resume(self) -> None:
         """Go on with the rows that have neither an answer nor a failure."""
-        if self._finished.done():
+        if self.finished.done():
             if self.state is not State.DONE:
                 self.error, self.reason = None, ""
                 self.pulse.go_on()
@@ -195,7 +199,7 @@ class Job:
         values = {name: column[row] for name, column in self._columns.items()}
         for name, value in values.items():
             if value is None:
-                raise PromptError(f"Not sent: {name!r} is missing in this row.")
+                raise MissingValueError(f"Not sent: {name!r} is missing in this row.")
         settings = self.settings
         return Prompt.from_text(
             self._template.render({**self._names, **values}),
@@ -242,7 +246,7 @@ class Job:
     def _start(self, rows: Iterable[int]) -> None:
         self.state = State.RUNNING
         self._runner = Runner(self._session, self)
-        self._finished: concurrent.futures.Future[None] = self._session.thread.submit(
+        self.finished: concurrent.futures.Future[None] = self._session.thread.submit(
             self._runner.run(rows)
         )
 
@@ -255,6 +259,6 @@ class Job:
 
     async def _wait_in_loop(self) -> list[str | None]:
         # A heartbeat, because a bare wrap_future left the kernel's stop button without effect.
-        while not self._finished.done():
+        while not self.finished.done():
             await asyncio.sleep(_HEARTBEAT_SECONDS)
         return self.result()

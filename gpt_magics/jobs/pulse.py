@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 _RECENT = 200  # rows that the rate is taken over
 _RECENT_SECONDS = 20.0
+_FEWEST = 2
 _BINS = 60
 
 
@@ -30,17 +31,18 @@ class Pulse:
     @property
     def seconds(self) -> float:
         """Time at work: from the start to now, or to the end; pauses by ``stop`` left out."""
-        return (self._stopped or self._clock()) - self._started - self._idle
+        return self._now() - self._started - self._idle
 
     @property
     def rate(self) -> float:
         """Rows a second, lately."""
-        now = self._stopped or self._clock()
-        while self._recent and now - self._recent[0] > _RECENT_SECONDS:
+        now = self._now()
+        # However slow the rows, two are kept: one makes no rate.
+        while len(self._recent) > _FEWEST and now - self._recent[0] > _RECENT_SECONDS:
             self._recent.popleft()
-        if len(self._recent) < 2:  # noqa: PLR2004 - one row makes no rate
+        if len(self._recent) < _FEWEST:
             return 0.0
-        return len(self._recent) / max(now - self._recent[0], 1e-3)
+        return (len(self._recent) - 1) / max(now - self._recent[0], 1e-3)
 
     @property
     def history(self) -> list[int]:
@@ -65,6 +67,9 @@ class Pulse:
             self._idle += self._clock() - self._stopped
             self._stopped = None
             self._recent.clear()
+
+    def _now(self) -> float:
+        return self._clock() if self._stopped is None else self._stopped
 
     def _fill(self) -> None:
         bins = int(self.seconds / self._bin_seconds) + 1

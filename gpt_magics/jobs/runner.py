@@ -17,6 +17,7 @@ from gpt_magics.client.session import Answer, Session
 from gpt_magics.errors import (
     BudgetError,
     GptMagicsError,
+    MissingValueError,
     PromptError,
     QueueStoppedError,
     RequestError,
@@ -162,7 +163,8 @@ class Runner:
         try:
             prompt = self._rows.prompt(row)
         except PromptError as error:
-            self._rows.failed(FailedRow(row, "prompt", str(error), 0), None)
+            reason = "missing value" if isinstance(error, MissingValueError) else "prompt"
+            self._rows.failed(FailedRow(row, reason, str(error), 0), None)
             return
         settings = self._rows.settings
         while True:

@@ -6,13 +6,16 @@ the job was submitted, and takes the answers back by position.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from gpt_magics.errors import SourceError
 
 TEXT = "text"
-"""The name of a row's value where the source is one nameless column."""
+"""The name of a row's value where the source is one column, beside the column's own name."""
+
+_MISSING = ("NAType", "NaTType")
 
 
 class Source(Protocol):
@@ -60,10 +63,10 @@ class ListSource:
         return len(self._rows)
 
     def columns(self, names: Iterable[str]) -> dict[str, list[Any]]:
-        """The values of these names, row by row."""
+        """The values of these names, with ``None`` for a missing value, NaN, NaT and NA."""
         if self._records:
-            return {name: [row.get(name) for row in self._rows] for name in names}
-        return {name: list(self._rows) for name in names}
+            return {name: [_present(row.get(name)) for row in self._rows] for name in names}
+        return {name: [_present(row) for row in self._rows] for name in names}
 
     def check_writable(self, name: str) -> None:
         """Allow it: answers to a list are bound to a name, or read off the job."""
@@ -93,11 +96,13 @@ class PandasSource:
         self._writable = writable
         labels = list(frame.columns)
         self._labels = {str(label): label for label in labels}
-        self.names = tuple(self._labels)
-        self.main = main
         if len(self._labels) < len(labels):
             twice = sorted({str(a) for a in labels if sum(str(b) == str(a) for b in labels) > 1})
             raise SourceError(f"The frame has more than one column named {', '.join(twice)}.")
+        self.main = main
+        if main is not None:  # also for columns whose name no placeholder could spell
+            self._labels.setdefault(TEXT, self._labels[main])
+        self.names = tuple(self._labels)
 
     def __len__(self) -> int:
         return self._rows
@@ -117,7 +122,7 @@ class PandasSource:
     def write(self, name: str, answers: Sequence[object], *, untouched: Iterable[int]) -> None:
         """Set a column of the frame that was passed in, by position, whatever its index."""
         self._check_length()
-        label = self._labels.get(name, name)
+        label = self._label(name)
         values = list(answers)
         if label in self._frame.columns:
             before = self._frame[label].tolist()
@@ -128,7 +133,12 @@ class PandasSource:
     def frame(self, name: str, answers: Sequence[object]) -> Any:
         """A copy of the frame with the answers in column ``name``."""
         self._check_length()
-        return self._frame.assign(**{name: self._column(answers)})
+        copy = self._frame.copy()
+        copy[self._label(name)] = self._column(answers)
+        return copy
+
+    def _label(self, name: str) -> Any:
+        return next((label for label in self._frame.columns if str(label) == name), name)
 
     def _check_length(self) -> None:
         if len(self._frame) != self._rows:
@@ -148,6 +158,13 @@ class PandasSource:
         missing = column.isna().tolist()
         values = column.tolist()
         return [None if gone else value for value, gone in zip(values, missing, strict=True)]
+
+
+def _present(value: Any) -> Any:
+    """The value, or ``None`` for what pandas puts in the place of a missing one."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return None if type(value).__name__ in _MISSING else value
 
 
 def open_source(source: object) -> Source:

@@ -17,6 +17,7 @@ const STATE_ICONS = {
   failed: "M3.2 2.2L6 5l2.8-2.8l1 1L7 6l2.8 2.8l-1 1L6 7L3.2 9.8l-1-1L5 6L2.2 3.2z",
   done: "M4.8 7.6L10 2.4l1 1l-6.2 6.2L1.4 6.2l1-1z",
 };
+const ENDED_WORDS = { queued: "not sent", "in flight": "no answer" };
 const ACTION_WORDS = {
   pause: ["Pause", "Pausing…"],
   resume: ["Resume", "Resuming…"],
@@ -390,9 +391,7 @@ function buildSpend(node) {
 
 function forecast(job, walled) {
   if (walled && share(job.cost, job.budget) >= 1) return "▲ budget used up";
-  if (ENDED.has(job.state) || !isNumber(job.projected)) {
-    return walled && number(job.cost) > 0 ? tone(1 - share(job.cost, job.budget))[1] && "budget nearly used up" : "";
-  }
+  if (ENDED.has(job.state) || !isNumber(job.projected)) return "";
   const rounded = money(round(job.projected, job.projected >= 0.1 ? 2 : 6));
   const about = `${job.cost_known ? "about" : "at least"} ${rounded} in all`;
   return walled && job.projected > job.budget ? `▲ ${about}, over budget` : about;
@@ -422,11 +421,10 @@ function buildCounters(node) {
     return [label, cell, term, make("div", "gm-number", cell)];
   });
   return (job) => {
-    const unsent = ENDED.has(job.state) ? unsentRows(job) : null;
+    const ended = ENDED.has(job.state);
     for (const [label, cell, term, value] of counters) {
-      const ended = label === "queued" && unsent !== null;
-      const n = ended ? unsent : number(job[label.replace(" ", "_")]);
-      say(term, ended ? "not sent" : label);
+      const n = ended && label === "queued" ? unsentRows(job) : number(job[label.replace(" ", "_")]);
+      say(term, (ended && ENDED_WORDS[label]) || label);
       say(value, exact(n));
       mark(cell, "data-zero", n === 0 ? "true" : null);
     }

@@ -10,7 +10,7 @@ import unicodedata
 from html import escape
 from typing import TYPE_CHECKING
 
-from gpt_magics.notebook.wording import count, duration, exact, money, pace
+from gpt_magics.wording import count, duration, exact, money, pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,7 +52,7 @@ def html_summary(snapshot: Snapshot) -> str:
     sections = [_job_html(job) for job in snapshot.get("jobs", [])]
     if foot := _foot_facts(snapshot):
         sections.append(_facts_html(foot))
-    body = _RULE.join(sections) or f'<p style="margin:0">Nothing sent yet.</p>'
+    body = _RULE.join(sections) or '<p style="margin:0">Nothing sent yet.</p>'
     return f'<div class="gpt-magics-summary {_NO_MATH}" style="{_CARD}">{body}</div>'
 
 
@@ -261,7 +261,8 @@ def _progress_svg(job: JobView) -> str:
         )
     )
     return (
-        '<svg width="100%" height="6" aria-hidden="true" style="display:block;width:100%;height:6px;'
+        '<svg width="100%" height="6" aria-hidden="true" '
+        'style="display:block;width:100%;height:6px;'
         f'border-radius:3px;margin:0 0 12px">{bars}</svg>'
     )
 
@@ -278,6 +279,7 @@ def _sparkline_svg(history: Sequence[float]) -> str:
     return (
         f'<svg viewBox="0 0 {slots} 24" width="100%" height="28" role="img" '
         'preserveAspectRatio="none" aria-label="rows finished over time" '
-        f'style="display:block;width:100%;height:28px;margin:12px 0 10px;border-bottom:1px solid {_LINE}">'
+        'style="display:block;width:100%;height:28px;'
+        f'margin:12px 0 10px;border-bottom:1px solid {_LINE}">'
         f'<path d="{bars}" style="fill:{_BRAND};opacity:.75"/></svg>'
     )

@@ -6,7 +6,7 @@ request k the server's level is known as of the moment k was sent:
 
     level = remaining_k + rate x (now - sent_k) - cost of everything sent after k
 
-Overwriting the level with ``remaining_k`` alone while requests are in flight is the classic bug:
+and never above the limit in between: while the bucket is full, refill is lost. Overwriting the level with ``remaining_k`` alone while requests are in flight is the classic bug:
 it forgets what the server has yet to see.
 
 A request that was held up on its way (a busy loop, a slow link) was charged later than ``sent_k``
@@ -16,6 +16,7 @@ next answer confirms it.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from gpt_magics.pacing.headers import Reading
@@ -27,6 +28,8 @@ _MARGIN_SECONDS = 0.004
 _WINDOW_TOLERANCE = 0.03
 # With this share of the bucket used, one reading is proof enough of its window.
 _PLAIN_EVIDENCE = 0.25
+# How many sent requests are remembered for a server that stops to report a limit.
+_MOST_UNANSWERED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Ask:
 
     def on(self, dimension: str) -> float:
         """The cost on a dimension named by its header suffix; unknown ones cost nothing."""
+        if "parallel" in dimension:  # LiteLLM's max_parallel_requests: no bucket, never refills
+            return 0.0
         if "token" in dimension:
             return self.tokens
         return self.requests if "request" in dimension else 0.0
@@ -61,6 +66,7 @@ class Bucket:
         "_newest",
         "_rumour",
         "_taken",
+        "_unanswered",
         "dimension",
         "limit",
         "window",
@@ -75,6 +81,8 @@ class Bucket:
         self._taken = 0.0
         self._newest = float("-inf")
         self._candidate: float | None = None
+        # What was sent after the newest request that is answered, in order.
+        self._unanswered: deque[Stamp] = deque(maxlen=_MOST_UNANSWERED)
         # The level that the last answer alone implies, extrapolated to time 0, where levels of
         # different moments can be compared. It may be better news than is believed yet.
         self._rumour = reading.remaining - self.rate * now
@@ -107,13 +115,19 @@ class Bucket:
         self._level = self.level(now) - cost
         self._at = now
         self._taken += cost
-        self._rumour -= cost
-        return Stamp(now, self._taken)
+        self._rumour = min(self._rumour, self.limit - self.rate * now) - cost
+        stamp = Stamp(now, self._taken)
+        self._unanswered.append(stamp)
+        return stamp
 
-    def refund(self, cost: float) -> None:
-        """Give back what never reached the server."""
-        self._level += cost
-        self._rumour += cost
+    def refund(self, cost: float, stamp: Stamp) -> None:
+        """Give back what never reached the server.
+
+        If a later request was answered since, its answer knew that already.
+        """
+        if stamp.taken > self._newest:
+            self._level += cost
+            self._rumour += cost
 
     def correct(self, reading: Reading, stamp: Stamp) -> None:
         """Take the server's word for the level after the request with ``stamp``.
@@ -126,15 +140,31 @@ class Bucket:
         changed = reading.limit != self.limit
         self.limit = reading.limit
         changed |= self._learn_window(reading)
-        level = reading.remaining - (self._taken - stamp.taken)
-        told = level - self.rate * stamp.sent
+        level, at = self._replayed(reading.remaining, stamp)
+        told = level - self.rate * at
         believed = self._level - self.rate * self._at
         if told > believed and not changed:
             believed = max(believed, min(told, self._rumour))
         else:
             believed = told
         self._rumour = told
-        self._level, self._at = believed + self.rate * stamp.sent, stamp.sent
+        self._level, self._at = believed + self.rate * at, at
+
+    def _replayed(self, level: float, stamp: Stamp) -> tuple[float, float]:
+        """The level after all that was sent since ``stamp``, and the time of the last of it."""
+        while self._unanswered and self._unanswered[0].taken <= stamp.taken:
+            self._unanswered.popleft()
+        if not self._unanswered:
+            return level, stamp.sent
+        last = self._unanswered[-1]
+        if level + self.rate * (last.sent - stamp.sent) <= self.limit:  # never full in between
+            return level - (last.taken - stamp.taken) + self.rate * (last.sent - stamp.sent), last.sent
+        before = stamp
+        for later in self._unanswered:
+            level = min(self.limit, level + self.rate * (later.sent - before.sent))
+            level -= later.taken - before.taken
+            before = later
+        return level, before.sent
 
     def _learn_window(self, reading: Reading) -> bool:
         """Whether the window turned out to be another one."""

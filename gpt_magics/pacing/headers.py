@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-_HEADER = re.compile(r"x-ratelimit-(?:[\w.]+-)?(limit|remaining|reset)-([\w-]+)\Z")
+_HEADER = re.compile(r"x-ratelimit-([\w.]+-)?(limit|remaining|reset)-([\w-]+)\Z")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s|d)")  # noqa: RUF001
 _UNIT_SECONDS = {
     "ns": 1e-9,
@@ -28,7 +28,8 @@ class Reading:
     """One dimension of a rate limit as a response reported it.
 
     Attributes:
-        dimension: the header's suffix, such as ``requests``, ``tokens`` or ``project-tokens``.
+        dimension: the header's suffix, such as ``requests``, ``tokens`` or ``project-tokens``,
+            after whose limit it is if the header says so (LiteLLM's ``api_key-requests``).
         limit: the capacity of the server's bucket.
         remaining: what is left of it after the request that was answered.
         reset: seconds until the bucket is FULL again (not until the next request fits), if told.
@@ -55,7 +56,7 @@ def duration(text: str) -> float | None:
             return None
         total += float(part[1]) * _UNIT_SECONDS[part[2]]
         position = part.end()
-    return total if position and position == len(text) else None
+    return total if position and position == len(text) and math.isfinite(total) else None
 
 
 def readings(headers: Iterable[tuple[str, str]]) -> tuple[Reading, ...]:
@@ -63,7 +64,7 @@ def readings(headers: Iterable[tuple[str, str]]) -> tuple[Reading, ...]:
     found: dict[str, dict[str, str]] = {}
     for name, value in headers:
         if name.startswith("x-ratelimit-") and (match := _HEADER.match(name)):
-            found.setdefault(match[2], {})[match[1]] = value
+            found.setdefault((match[1] or "") + match[3], {})[match[2]] = value
     return tuple(
         reading
         for dimension, values in found.items()

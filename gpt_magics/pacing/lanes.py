@@ -109,8 +109,8 @@ class Lane:
         """End a request's time in flight. What never reached the server is given back."""
         self.in_flight -= 1
         if not reached_server:
-            for dimension in ticket.stamps:
-                self._buckets[dimension].refund(ticket.ask.on(dimension))
+            for dimension, stamp in ticket.stamps.items():
+                self._buckets[dimension].refund(ticket.ask.on(dimension), stamp)
 
     def pause(self, until: float) -> None:
         """Start nothing before ``until``: the server asked for it. Pauses only grow."""

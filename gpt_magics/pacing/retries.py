@@ -99,7 +99,7 @@ def judge(
     """
     if failure.kind is Kind.CONNECT:
         # A server that never answered is more likely a wrong address than a hiccup.
-        if attempt >= (max_attempts if server_seen else 2):
+        if attempt >= (max_attempts if server_seen else min(2, max_attempts)):
             return StopQueue("unreachable server")
         return Retry("unreachable server", _backoff(attempt, jitter))
     if failure.kind is not Kind.STATUS:
@@ -159,7 +159,7 @@ def _overloaded(failure: Failure) -> bool:
 
 
 def _delay(failure: Failure, attempt: int, jitter: float) -> float:
-    if failure.after is not None:
+    if failure.after:  # a delay of 0 says nothing
         return failure.after + min(_LONGEST_JITTER, _JITTER * failure.after) * jitter
     return _backoff(attempt, jitter) * (_OVERLOAD_FACTOR if _overloaded(failure) else 1.0)
 

@@ -32,6 +32,7 @@ _COMMAND = re.compile(r"\\(?![ntr]\{)[A-Za-z]+\*?(?=[_^]?[\[{])")
 _MATH = re.compile(r"\$\$.+?\$\$|\$(?![\s$])[^$\n]*?(?<!\s)\$|\\\(.+?\\\)|\\\[.+?\\\]", re.DOTALL)
 _SCRIPT = re.compile(r"(?<=[_^])(?=\{)")
 _CLOSING = {"{": "}", "[": "]"}
+_BRACKETS = re.compile(r"[\[\]{}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +73,19 @@ class Template:
         """The names that must be known before the prompt can be rendered."""
         return frozenset(placeholder.name for placeholder in self.placeholders)
 
-    def check(self, known: Iterable[str], *, what: str = "name") -> None:
+    def check(
+        self, known: Iterable[str], *, what: str = "name", suggest: Iterable[str] | None = None
+    ) -> None:
         """Raise ``PromptError`` if a placeholder's name is not among ``known``, with the nearest.
 
-        ``what`` says in the message what a known name is, such as ``"column"``.
+        ``what`` says in the message what a known name is, such as ``"column"``; names in
+        ``suggest`` (by default all) are suggested first.
         """
         known = list(known)
         for placeholder in self.placeholders:
             if placeholder.name not in known:
-                raise PromptError(_unknown(placeholder, known, what))
+                first = known if suggest is None else list(suggest)
+                raise PromptError(_unknown(placeholder, first, known, what))
 
     def render(
         self, names: Mapping[str, object], as_text: Callable[[object], str] = str
@@ -118,29 +123,30 @@ def _latex_spans(text: str) -> list[tuple[int, int]]:
     starts = [match.end() for match in _COMMAND.finditer(text)]
     for math in _MATH.finditer(text):
         starts += [m.start() for m in _SCRIPT.finditer(text, math.start(), math.end())]
-    return [(start, _arguments_end(text, start)) for start in starts]
+    ends = _group_ends(text) if starts else {}
+    return [(start, _arguments_end(text, start, ends)) for start in starts]
 
 
-def _arguments_end(text: str, position: int) -> int:
+def _arguments_end(text: str, position: int, ends: Mapping[int, int]) -> int:
     """The end of the run of ``{...}``, ``[...]``, ``_{...}`` and ``^{...}`` from ``position``."""
     while True:
         opening = position + (text[position : position + 1] in ("_", "^"))
-        end = _group_end(text, opening)
+        end = ends.get(opening)
         if end is None:
             return position
         position = end
 
 
-def _group_end(text: str, position: int) -> int | None:
-    opening = text[position : position + 1]
-    if opening not in _CLOSING:
-        return None
-    depth = 0
-    for index in range(position, len(text)):
-        depth += (text[index] == opening) - (text[index] == _CLOSING[opening])
-        if depth == 0:
-            return index + 1
-    return None
+def _group_ends(text: str) -> dict[int, int]:
+    """Where each group that is closed opens and ends."""
+    ends: dict[int, int] = {}
+    opened: dict[str, list[int]] = {closing: [] for closing in _CLOSING.values()}
+    for bracket in _BRACKETS.finditer(text):
+        if bracket[0] in _CLOSING:
+            opened[_CLOSING[bracket[0]]].append(bracket.start())
+        elif opened[bracket[0]]:
+            ends[opened[bracket[0]].pop()] = bracket.end()
+    return ends
 
 
 def _item(value: object, key: str) -> object:
@@ -152,11 +158,13 @@ def _item(value: object, key: str) -> object:
         return value[key]  # type: ignore[index]
 
 
-def _unknown(placeholder: Placeholder, known: list[str], what: str) -> str:
-    near = get_close_matches(placeholder.name, known, n=1, cutoff=0.6)
+def _unknown(placeholder: Placeholder, first: list[str], known: list[str], what: str) -> str:
+    rest = [name for name in known if not name.startswith("_")]
+    near = get_close_matches(placeholder.name, first, n=1)
+    near = near or get_close_matches(placeholder.name, rest, n=1)
     hint = f" Did you mean {{{near[0]}}}?" if near else ""
-    if not hint and known:
-        hint = f" Known: {', '.join(known[:8])}{', …' if len(known) > 8 else ''}."  # noqa: PLR2004
+    if not hint and first:
+        hint = f" Known: {', '.join(first[:8])}{', …' if len(first) > 8 else ''}."  # noqa: PLR2004
     return (
         f"{placeholder.text} in the prompt is no {what}.{hint} "
         f"For the literal text {placeholder.text}, write {{{placeholder.text}}}."

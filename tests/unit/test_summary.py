@@ -11,7 +11,7 @@ import pytest
 
 from gpt_magics.notebook.snapshot import JobState, Snapshot
 from gpt_magics.notebook.summary import html_summary, plain, text_summary
-from gpt_magics.notebook.wording import count, duration, exact, money, pace
+from gpt_magics.wording import count, duration, exact, money, pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
