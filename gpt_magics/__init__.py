@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gpt_magics.api import ask, batch, client, configure, limits, sync_client
-    from gpt_magics.client.session import Answer
+    from gpt_magics.session.session import Answer
     from gpt_magics.jobs.job import Job
 
 __version__ = "0.1.0"
@@ -31,7 +31,7 @@ __all__ = [
     "unload_ipython_extension",
 ]
 
-_ROOMS = {"Answer": "gpt_magics.client.session", "Job": "gpt_magics.jobs.job"}
+_ROOMS = {"Answer": "gpt_magics.session.session", "Job": "gpt_magics.jobs.job"}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gpt_magics.client.call import Call
-from gpt_magics.client.headroom import Headroom, headroom
-from gpt_magics.client.session import Answer, Session, close_session, session
+from gpt_magics.session.call import Call
+from gpt_magics.session.headroom import Headroom, headroom
+from gpt_magics.session.session import Answer, Session, close_session, session
 from gpt_magics.configuration import configure, configured, settings
 from gpt_magics.errors import OptionError, PromptError, SourceError
 from gpt_magics.jobs.job import Job

@@ -43,7 +43,7 @@ def reset() -> None:
 
 
 def _tell_session() -> None:
-    module = sys.modules.get("gpt_magics.client.session")
+    module = sys.modules.get("gpt_magics.session.session")
     running = module.current_session() if module is not None else None
     if running is not None:
         running.configure(settings())

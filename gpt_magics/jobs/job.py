@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
-from gpt_magics.client.call import Call
-from gpt_magics.client.loop import wait
-from gpt_magics.client.session import Answer, Session
+from gpt_magics.session.call import Call
+from gpt_magics.session.loop import wait
+from gpt_magics.session.session import Answer, Session
 from gpt_magics.errors import CancelledError, GptMagicsError, MissingValueError, RequestError
 from gpt_magics.jobs.progress import ProgressLine
 from gpt_magics.jobs.pulse import Pulse

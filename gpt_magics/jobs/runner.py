@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from gpt_magics.client.call import Call
-from gpt_magics.client.session import Answer, Session
+from gpt_magics.session.call import Call
+from gpt_magics.session.session import Answer, Session
 from gpt_magics.errors import (
     BudgetError,
     GptMagicsError,

@@ -13,7 +13,7 @@ from typing import Any
 
 from IPython.display import DisplayHandle, display
 
-from gpt_magics.client.session import Answer
+from gpt_magics.session.session import Answer
 from gpt_magics.wording import duration, exact, money
 
 # Redrawing Markdown costs the page the more, the longer the text is: at 30 kB ten times a second

@@ -8,7 +8,7 @@ from typing import Any
 from IPython.display import display
 
 from gpt_magics import api
-from gpt_magics.client.session import Answer
+from gpt_magics.session.session import Answer
 from gpt_magics.errors import BrokenStreamError
 from gpt_magics.notebook.answers import AnswerDisplay, answer_bundle, quiet_line
 from gpt_magics.notebook.frontend import has_browser

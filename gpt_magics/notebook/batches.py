@@ -9,8 +9,8 @@ from typing import Any
 from IPython.display import display
 
 from gpt_magics import api
-from gpt_magics.client.loop import wait
-from gpt_magics.client.session import Session
+from gpt_magics.session.loop import wait
+from gpt_magics.session.session import Session
 from gpt_magics.errors import SourceError
 from gpt_magics.jobs.job import Job
 from gpt_magics.jobs.sources import ListSource, Source

@@ -12,7 +12,7 @@ from typing import Any
 
 from IPython.display import DisplayHandle, display
 
-from gpt_magics.client.session import Session
+from gpt_magics.session.session import Session
 from gpt_magics.jobs.job import Job
 from gpt_magics.notebook import subshell
 from gpt_magics.notebook.panel import LimitPanel

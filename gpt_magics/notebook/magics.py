@@ -22,7 +22,7 @@ from gpt_magics.notebook.options import OptionParser, split, split_prompt
 from gpt_magics.settings import FORMATS, checked
 
 if TYPE_CHECKING:
-    from gpt_magics.client.session import Answer
+    from gpt_magics.session.session import Answer
     from gpt_magics.jobs.job import Job
 
 _SETTINGS = (

@@ -24,7 +24,7 @@ const ACTION_WORDS = {
   cancel: ["Cancel", "Cancelling…"],
 };
 
-// Numbers in words, as gpt_magics/notebook/wording.py says them (a test compares the two).
+// Numbers in words, as gpt_magics/wording.py says them (a test compares the two).
 
 const round = (value, digits) => Math.floor(value * 10 ** digits + 0.5) / 10 ** digits;
 const grouped = (digits) => digits.replace(/\B(?=(\d{3})+(?!\d))/g, ",");

@@ -6,8 +6,8 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from gpt_magics.client.headroom import Headroom, LaneHeadroom, headroom, limit_label
-from gpt_magics.client.session import Session
+from gpt_magics.session.headroom import Headroom, LaneHeadroom, headroom, limit_label
+from gpt_magics.session.session import Session
 from gpt_magics.jobs.job import Job
 from gpt_magics.notebook.snapshot import JobView, LaneView, LimitView, SessionView, Snapshot
 

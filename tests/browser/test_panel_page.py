@@ -11,7 +11,7 @@ from pictures import JOB, RUN, a_job, a_lane, a_run
 from playwright.sync_api import expect
 
 import gpt_magics
-from gpt_magics.notebook import wording
+from gpt_magics import wording
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

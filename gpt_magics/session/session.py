@@ -15,12 +15,12 @@ from typing import Any
 
 from openai import AsyncOpenAI, AsyncStream, OpenAI, OpenAIError
 
-from gpt_magics.client.call import Call, current_call
-from gpt_magics.client.failures import explain
-from gpt_magics.client.loop import LoopThread
-from gpt_magics.client.metering import BUDGETED_MAX_TOKENS, Meter
-from gpt_magics.client.pacer import Pacer
-from gpt_magics.client.transport import PacedHttpClient, PacedSyncHttpClient
+from gpt_magics.session.call import Call, current_call
+from gpt_magics.session.failures import explain
+from gpt_magics.session.loop import LoopThread
+from gpt_magics.session.metering import BUDGETED_MAX_TOKENS, Meter
+from gpt_magics.session.pacer import Pacer
+from gpt_magics.session.transport import PacedHttpClient, PacedSyncHttpClient
 from gpt_magics.errors import BrokenStreamError, RequestError
 from gpt_magics.pacing.retries import GiveUp, StopQueue
 from gpt_magics.prompts.prompt import Prompt

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import httpx2
 
-from gpt_magics.client.call import Call
+from gpt_magics.session.call import Call
 from gpt_magics.errors import QueueStoppedError, RequestError
 from gpt_magics.pacing import headers
 from gpt_magics.pacing.retries import Failure, Kind, StopQueue, reason_of

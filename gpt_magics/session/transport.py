@@ -21,11 +21,11 @@ import httpx2
 from openai import DefaultAioHttpClient, DefaultHttpxClient
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from gpt_magics.client.call import Call, call_of_own_code, current_call
-from gpt_magics.client.failures import failure_of_exception, failure_of_response
-from gpt_magics.client.loop import LoopThread, wait
-from gpt_magics.client.metering import Meter
-from gpt_magics.client.pacer import LaneKey, Pacer, Slot
+from gpt_magics.session.call import Call, call_of_own_code, current_call
+from gpt_magics.session.failures import failure_of_exception, failure_of_response
+from gpt_magics.session.loop import LoopThread, wait
+from gpt_magics.session.metering import Meter
+from gpt_magics.session.pacer import LaneKey, Pacer, Slot
 from gpt_magics.errors import QueueStoppedError
 from gpt_magics.pacing.headers import readings
 from gpt_magics.pacing.retries import Failure, GiveUp, Retry, StopQueue, Verdict, is_refusal, judge

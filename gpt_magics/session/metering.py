@@ -6,7 +6,7 @@ import json
 from collections import Counter, OrderedDict
 from typing import Any, TypeGuard
 
-from gpt_magics.client.call import Call
+from gpt_magics.session.call import Call
 from gpt_magics.spend.budget import Budget, Reservation, reserve
 from gpt_magics.spend.prices import Prices
 from gpt_magics.spend.tokens import Usage

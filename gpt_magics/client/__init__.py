@@ -1,1 +1,0 @@
-"""The one paced client of this kernel. It owns the clock, the loop and the sockets."""
