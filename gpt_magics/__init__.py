@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gpt_magics.api import ask, batch, client, configure, limits, sync_client
-    from gpt_magics.session.session import Answer
     from gpt_magics.jobs.job import Job
+    from gpt_magics.session.session import Answer
 
 __version__ = "0.1.0"
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gpt_magics.session.call import Call
-from gpt_magics.session.headroom import Headroom, headroom
-from gpt_magics.session.session import Answer, Session, close_session, session
 from gpt_magics.configuration import configure, configured, settings
 from gpt_magics.errors import OptionError, PromptError, SourceError
 from gpt_magics.jobs.job import Job
 from gpt_magics.jobs.sources import TEXT, ListSource, PandasSource, Source, open_source
 from gpt_magics.prompts.prompt import Prompt
 from gpt_magics.prompts.template import Template, parse
+from gpt_magics.session.call import Call
+from gpt_magics.session.headroom import Headroom, headroom
+from gpt_magics.session.session import Answer, Session, close_session, session
 from gpt_magics.settings import Settings
 
 __all__ = [
@@ -114,7 +114,7 @@ def batch(
     rows = source if isinstance(source, ListSource | PandasSource) else open_source(source)
     template = _template(rows, prompt)
     _check_names(rows, template, names or {}, into)
-    if limit is not None and (not isinstance(limit, int) or limit < 1):
+    if limit is not None and limit < 1:
         raise OptionError(f"limit must be a whole number of at least 1; got {limit!r}.")
     if budget is not None:
         budget = settings(budget=budget).budget
@@ -163,7 +163,7 @@ def running_session() -> Session:
 
 
 def close() -> None:
-    """End the session: cancel its jobs, close its sockets and its thread. The next use begins anew."""
+    """End the session: its jobs, its sockets, its thread. The next use begins anew."""
     for job in _jobs.values():
         job.cancel()
     _jobs.clear()

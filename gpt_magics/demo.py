@@ -43,7 +43,8 @@ def run_demo(*, local_model: bool = False) -> int:
     path = folder / _NOTEBOOK
     notebook = nbformat.read(path, as_version=4)
     with _sandbox(local_model=local_model) as box:
-        print(f"A sandbox answers at {box.url}: {_LIMITS['rpm']} RPM, {_LIMITS['tpm']:,} TPM, no cost.")
+        limits = f"{_LIMITS['rpm']:,} RPM, {_LIMITS['tpm']:,} TPM"
+        print(f"A sandbox answers at {box.url}: {limits}, no cost.")
         failed = _execute(notebook, folder, box)
         stats = box.stats()
     nbformat.write(notebook, path)
@@ -151,11 +152,13 @@ def _count(stats: dict[str, Any]) -> str:
 
 
 def _tagged_output(notebook: Any, tag: str) -> str:
-    texts = []
-    for cell in notebook.cells:
-        if tag in cell.metadata.get("tags", ()):
-            for output in cell.get("outputs", ()):
-                texts.append(output.get("text") or output.get("data", {}).get("text/plain", ""))
+    outputs = [
+        output
+        for cell in notebook.cells
+        if tag in cell.metadata.get("tags", ())
+        for output in cell.get("outputs", ())
+    ]
+    texts = [out.get("text") or out.get("data", {}).get("text/plain", "") for out in outputs]
     return "\n".join(text.rstrip() for text in texts if text)
 
 

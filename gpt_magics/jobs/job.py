@@ -9,9 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
-from gpt_magics.session.call import Call
-from gpt_magics.session.loop import wait
-from gpt_magics.session.session import Answer, Session
 from gpt_magics.errors import CancelledError, GptMagicsError, MissingValueError, RequestError
 from gpt_magics.jobs.progress import ProgressLine
 from gpt_magics.jobs.pulse import Pulse
@@ -20,6 +17,9 @@ from gpt_magics.jobs.sources import Source
 from gpt_magics.jobs.state import FailedRow, Progress, State
 from gpt_magics.prompts.prompt import Prompt
 from gpt_magics.prompts.template import Template
+from gpt_magics.session.call import Call
+from gpt_magics.session.loop import wait
+from gpt_magics.session.session import Answer, Session
 from gpt_magics.settings import Settings
 from gpt_magics.spend.budget import Budget
 from gpt_magics.wording import duration, exact, money
@@ -126,8 +126,8 @@ class Job:
     @property
     def texts(self) -> list[str | None]:
         """The answers' texts so far, for every row of the source, ``None`` where there is none."""
-        beyond_limit = [None] * (len(self._source) - self.rows)
-        return [answer and answer.text for answer in self._answers] + beyond_limit
+        asked = [None if answer is None else answer.text for answer in self._answers]
+        return [*asked, *[None] * (len(self._source) - self.rows)]
 
     @property
     def frame(self) -> Any:
@@ -259,6 +259,6 @@ class Job:
 
     async def _wait_in_loop(self) -> list[str | None]:
         # A heartbeat, because a bare wrap_future left the kernel's stop button without effect.
-        while not self.finished.done():
+        while not self.finished.done():  # noqa: ASYNC110 - see above
             await asyncio.sleep(_HEARTBEAT_SECONDS)
         return self.result()

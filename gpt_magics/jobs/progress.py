@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from tqdm import tqdm
 
@@ -25,11 +25,9 @@ class ProgressLine:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._line = _Line(
-            total=job.rows, unit="row", leave=True, disable=not sys.stderr.isatty()
-        )
+        self._line = _Line(total=job.rows, unit="row", leave=True, disable=not sys.stderr.isatty())
 
-    def __enter__(self) -> ProgressLine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

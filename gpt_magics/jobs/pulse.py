@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 _RECENT = 200  # rows that the rate is taken over
-_RECENT_SECONDS = 20.0
+_RECENT_SECONDS = 5.0  # a burst at the start says little about the rest
 _FEWEST = 2
 _BINS = 60
 

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from gpt_magics.session.call import Call
-from gpt_magics.session.session import Answer, Session
 from gpt_magics.errors import (
     BudgetError,
     GptMagicsError,
@@ -25,6 +23,8 @@ from gpt_magics.errors import (
 )
 from gpt_magics.jobs.state import FailedRow, State
 from gpt_magics.prompts.prompt import Prompt
+from gpt_magics.session.call import Call
+from gpt_magics.session.session import Answer, Session
 from gpt_magics.settings import Settings
 from gpt_magics.spend.budget import Budget
 

@@ -8,11 +8,11 @@ from typing import Any
 from IPython.display import display
 
 from gpt_magics import api
-from gpt_magics.session.session import Answer
 from gpt_magics.errors import BrokenStreamError
 from gpt_magics.notebook.answers import AnswerDisplay, answer_bundle, quiet_line
 from gpt_magics.notebook.frontend import has_browser
 from gpt_magics.prompts.template import parse
+from gpt_magics.session.session import Answer
 
 _ASK_OPTIONS = ("model", "system", "temperature", "max_tokens")
 # Answers that this cell has shown already: as a cell's value they need not be shown again.

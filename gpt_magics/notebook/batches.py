@@ -9,8 +9,6 @@ from typing import Any
 from IPython.display import display
 
 from gpt_magics import api
-from gpt_magics.session.loop import wait
-from gpt_magics.session.session import Session
 from gpt_magics.errors import SourceError
 from gpt_magics.jobs.job import Job
 from gpt_magics.jobs.sources import ListSource, Source
@@ -18,6 +16,8 @@ from gpt_magics.notebook.expressions import read_source
 from gpt_magics.notebook.frontend import has_browser
 from gpt_magics.notebook.summary import text_summary
 from gpt_magics.notebook.view import snapshot
+from gpt_magics.session.loop import wait
+from gpt_magics.session.session import Session
 
 _TITLE_LENGTH = 72
 

@@ -85,5 +85,5 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
         near = get_close_matches(str(error.name), list(names), n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise SourceError(f"{text}: there is no {error.name}.{hint}") from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - it is the user's expression
         raise SourceError(f"{text} cannot be read: {type(error).__name__}: {error}") from None

@@ -12,13 +12,13 @@ from typing import Any
 
 from IPython.display import DisplayHandle, display
 
-from gpt_magics.session.session import Session
 from gpt_magics.jobs.job import Job
 from gpt_magics.notebook import subshell
 from gpt_magics.notebook.panel import LimitPanel
 from gpt_magics.notebook.snapshot import Snapshot
 from gpt_magics.notebook.summary import html_summary, text_summary
 from gpt_magics.notebook.view import snapshot
+from gpt_magics.session.session import Session
 
 _PERIOD_SECONDS = 0.2
 

@@ -22,8 +22,8 @@ from gpt_magics.notebook.options import OptionParser, split, split_prompt
 from gpt_magics.settings import FORMATS, checked
 
 if TYPE_CHECKING:
-    from gpt_magics.session.session import Answer
     from gpt_magics.jobs.job import Job
+    from gpt_magics.session.session import Answer
 
 _SETTINGS = (
     "model",
@@ -122,9 +122,9 @@ class GptMagics(Magics):
             raise PromptError("There is no prompt. Write %gpt What is …?, or a cell below %%gpt.")
         _check_name("--out", options.out)
         answer = ask_and_show(self.shell, prompt, self._names(local_ns), vars(options))
-        self.shell.user_ns["_gpt"] = answer
+        self._user_ns["_gpt"] = answer
         if options.out:
-            self.shell.user_ns[options.out] = answer
+            self._user_ns[options.out] = answer
         return answer if cell is None else None
 
     @no_var_expand
@@ -191,8 +191,14 @@ class GptMagics(Magics):
         OptionParser("%gpt_limits").parse(split(line))
         show_limits(self.shell)
 
+    @property
+    def _user_ns(self) -> dict[str, Any]:
+        shell: Any = self.shell
+        namespace: dict[str, Any] = shell.user_ns
+        return namespace
+
     def _names(self, local_ns: dict[str, Any] | None) -> ChainMap[str, Any]:
-        return ChainMap(local_ns or {}, self.shell.user_ns)
+        return ChainMap(local_ns or {}, self._user_ns)
 
 
 def _gpt_parser() -> OptionParser:

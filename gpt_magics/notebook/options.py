@@ -60,9 +60,9 @@ class OptionParser(argparse.ArgumentParser):
 
 
 def split(line: str) -> list[str]:
-    """The words of a line. Quotes and brackets keep together what is inside them.
+    r"""The words of a line. Quotes and brackets keep together what is inside them.
 
-    A word that is one quoted text loses its quotes; ``\\"`` inside it is a plain quote. Quotes in
+    A word that is one quoted text loses its quotes; ``\"`` inside it is a plain quote. Quotes in
     the middle of a word, as in ``df['my column']``, stay.
     """
     words, position = [], 0

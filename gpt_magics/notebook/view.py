@@ -6,10 +6,10 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from gpt_magics.session.headroom import Headroom, LaneHeadroom, headroom, limit_label
-from gpt_magics.session.session import Session
 from gpt_magics.jobs.job import Job
 from gpt_magics.notebook.snapshot import JobView, LaneView, LimitView, SessionView, Snapshot
+from gpt_magics.session.headroom import Headroom, LaneHeadroom, headroom, limit_label
+from gpt_magics.session.session import Session
 
 _sequence = itertools.count(1)
 
@@ -24,7 +24,7 @@ def snapshot(
         "compact": compact,
         "controls": controls,
         "lanes": [_lane(lane) for lane in _telling(now.lanes)],
-        "jobs": [_job(job) for job in jobs],
+        "jobs": [_job(job, now) for job in jobs],
         "session": _session(now),
     }
 
@@ -56,7 +56,7 @@ def _limit(lane: LaneHeadroom, index: int) -> LimitView:
     }
 
 
-def _job(job: Job) -> JobView:
+def _job(job: Job, now: Headroom) -> JobView:
     progress = job.progress
     asked = progress.done or 1
     return {
@@ -81,10 +81,29 @@ def _job(job: Job) -> JobView:
         "tokens_in": progress.tokens_in,
         "tokens_out": progress.tokens_out,
         "rate": round(progress.rate, 2),
-        "eta": progress.eta,
+        "eta": _eta(job, now),
         "elapsed": progress.seconds,
         "history": job.pulse.history,
     }
+
+
+def _eta(job: Job, now: Headroom) -> float | None:
+    """Seconds left: at the present rate, or as the request limit dictates, whichever is longer.
+
+    A burst that drains the bucket says nothing about the rows behind it.
+    """
+    progress = job.progress
+    if progress.eta is None:
+        return None
+    left = progress.rows - progress.done - progress.failed
+    dictated = [
+        (left - limit.level) / limit.rate
+        for lane in now.lanes
+        if lane.model == job.settings.model and lane.server == job.settings.server
+        for limit in lane.limits
+        if limit.dimension == "requests"
+    ]
+    return max([progress.eta, *dictated])
 
 
 def _session(now: Headroom) -> SessionView:

@@ -6,8 +6,9 @@ request k the server's level is known as of the moment k was sent:
 
     level = remaining_k + rate x (now - sent_k) - cost of everything sent after k
 
-and never above the limit in between: while the bucket is full, refill is lost. Overwriting the level with ``remaining_k`` alone while requests are in flight is the classic bug:
-it forgets what the server has yet to see.
+and never above the limit in between: while the bucket is full, refill is lost. Overwriting the
+level with ``remaining_k`` alone while requests are in flight is the classic bug: it forgets what
+the server has yet to see.
 
 A request that was held up on its way (a busy loop, a slow link) was charged later than ``sent_k``
 says, and makes the level look too high. So bad news is believed at once, and good news when the
@@ -26,6 +27,8 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 # A request may overtake another on the wire; arriving this much early must not cost a 429.
 _MARGIN_SECONDS = 0.004
 _WINDOW_TOLERANCE = 0.03
+# A share of the limit that is missing only because sums of floats are rounded.
+_ROUNDING = 1e-9
 # With this share of the bucket used, one reading is proof enough of its window.
 _PLAIN_EVIDENCE = 0.25
 # How many sent requests are remembered for a server that stops to report a limit.
@@ -108,7 +111,8 @@ class Bucket:
         if cost <= 0:
             return 0.0
         needed = min(cost + self.rate * _MARGIN_SECONDS, self.limit)
-        return max(0.0, (needed - self.level(now)) / self.rate)
+        short = needed - self.level(now)
+        return short / self.rate if short > _ROUNDING * self.limit else 0.0
 
     def take(self, cost: float, now: float) -> Stamp:
         """Charge a request that is sent now."""
@@ -158,7 +162,9 @@ class Bucket:
             return level, stamp.sent
         last = self._unanswered[-1]
         if level + self.rate * (last.sent - stamp.sent) <= self.limit:  # never full in between
-            return level - (last.taken - stamp.taken) + self.rate * (last.sent - stamp.sent), last.sent
+            return level - (last.taken - stamp.taken) + self.rate * (
+                last.sent - stamp.sent
+            ), last.sent
         before = stamp
         for later in self._unanswered:
             level = min(self.limit, level + self.rate * (later.sent - before.sent))

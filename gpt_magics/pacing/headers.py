@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 _HEADER = re.compile(r"x-ratelimit-([\w.]+-)?(limit|remaining|reset)-([\w-]+)\Z")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s|d)")  # noqa: RUF001
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s|d)")
 _UNIT_SECONDS = {
     "ns": 1e-9,
     "us": 1e-6,

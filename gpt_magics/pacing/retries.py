@@ -19,12 +19,13 @@ _STOP_CODES = frozenset(
         "billing_not_active",
         "account_deactivated",
         "invalid_api_key",
-        "model_not_found",
     }
 )
 _SPEND_LIMIT = re.compile(r"\w*spend_limit_exceeded\Z")
 _STOP_STATUSES = frozenset({401, 402, 403})
 _RETRY_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+# What vLLM and Ollama say, whose code is only the status.
+_NO_MODEL = re.compile(r"\bmodel\b.*(not found|does not exist)", re.IGNORECASE)
 _TOO_LARGE = re.compile(r"request too large|maximum context length", re.IGNORECASE)
 
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0
@@ -113,7 +114,7 @@ def _judge_status(failure: Failure, attempt: int, max_attempts: int, jitter: flo
     reason = reason_of(failure)
     if failure.code in _STOP_CODES or _SPEND_LIMIT.match(failure.code):
         return StopQueue(reason)
-    if failure.status in _STOP_STATUSES:
+    if failure.status in _STOP_STATUSES or _is_unknown_model(failure):
         return StopQueue(reason)
     if _TOO_LARGE.search(failure.message) or failure.status not in _RETRY_STATUSES:
         return GiveUp(reason)
@@ -133,18 +134,23 @@ def reason_of(failure: Failure) -> str:
     if failure.kind is Kind.CONNECT:
         return "unreachable server"
     if failure.kind is not Kind.STATUS:
-        return failure.kind.value
-    return _status_reason(failure)
+        return str(failure.kind.value)
+    return _code_reason(failure) or _status_reason(failure)
+
+
+def _code_reason(failure: Failure) -> str:
+    """What the code says that a status does not."""
+    if failure.code == "invalid_api_key" or failure.status == 401:  # noqa: PLR2004
+        return "wrong key"
+    if _is_unknown_model(failure):
+        return "unknown model"
+    if failure.code in _STOP_CODES or _SPEND_LIMIT.match(failure.code):
+        return "credit or spend limit reached"
+    return ""
 
 
 def _status_reason(failure: Failure) -> str:
-    code, status = failure.code, failure.status or 0
-    if code == "invalid_api_key" or status == 401:  # noqa: PLR2004
-        return "wrong key"
-    if code == "model_not_found":
-        return "unknown model"
-    if code in _STOP_CODES or _SPEND_LIMIT.match(code):
-        return "credit or spend limit reached"
+    status = failure.status or 0
     if _TOO_LARGE.search(failure.message):
         return "request too large"
     if _overloaded(failure):
@@ -152,6 +158,11 @@ def _status_reason(failure: Failure) -> str:
     if is_refusal(failure):
         return "rate limit"
     return "server error" if status >= 500 else f"refused ({status})"  # noqa: PLR2004
+
+
+def _is_unknown_model(failure: Failure) -> bool:
+    said = failure.status == 404 and _NO_MODEL.search(failure.message)  # noqa: PLR2004
+    return failure.code == "model_not_found" or bool(said)
 
 
 def _overloaded(failure: Failure) -> bool:

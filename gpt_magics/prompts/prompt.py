@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gpt_magics.spend.tokens import estimate_messages
-
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -42,10 +40,6 @@ class Prompt:
             messages.append({"role": "system", "content": system})
         messages.append({"role": "user", "content": text})
         return cls(tuple(messages), model, temperature, max_tokens)
-
-    def estimate(self) -> int:
-        """Input tokens, estimated."""
-        return estimate_messages(self.messages)
 
     def body(self, *, max_tokens_field: str) -> dict[str, object]:
         """The JSON body of a chat completion request.

@@ -1,4 +1,4 @@
-"""Prompt templates: ``{name}``, ``{name.attr}``, ``{name[key]}``, and every other brace is text.
+r"""Prompt templates: ``{name}``, ``{name.attr}``, ``{name[key]}``, and every other brace is text.
 
 Grammar of a placeholder, with no spaces inside the braces::
 
@@ -7,7 +7,7 @@ Grammar of a placeholder, with no spaces inside the braces::
 
 ``{{`` and ``}}`` around a placeholder's grammar escape it: ``{{name}}`` is the text ``{name}``.
 Anything else that holds a brace - ``{'a': 1}``, CSS - is literal and stays byte for byte. So do the
-arguments of LaTeX commands (``\\frac{a}{b}``, ``\\sum_{i}^{n}``) and sub- and superscripts in math
+arguments of LaTeX commands (``\frac{a}{b}``, ``\sum_{i}^{n}``) and sub- and superscripts in math
 (``$x_{i}$``), although ``{a}`` alone would be a placeholder. Inserted values are never expanded
 again.
 """
@@ -49,7 +49,7 @@ class Placeholder:
         for step in self.steps:
             try:
                 value = getattr(value, step[1:]) if step[0] == "." else _item(value, step[1:-1])
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the user's own object raised it
                 raise PromptError(
                     f"{self.text} cannot be looked up: {step} failed with "
                     f"{type(error).__name__} on a value of type {type(value).__name__}."
@@ -87,9 +87,7 @@ class Template:
                 first = known if suggest is None else list(suggest)
                 raise PromptError(_unknown(placeholder, first, known, what))
 
-    def render(
-        self, names: Mapping[str, object], as_text: Callable[[object], str] = str
-    ) -> str:
+    def render(self, names: Mapping[str, object], as_text: Callable[[object], str] = str) -> str:
         """The prompt with every placeholder replaced by ``as_text`` of its value, once."""
         return "".join(
             part if isinstance(part, str) else as_text(part.value(names)) for part in self.parts

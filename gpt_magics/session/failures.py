@@ -13,10 +13,10 @@ from typing import Any
 import aiohttp
 import httpx2
 
-from gpt_magics.session.call import Call
 from gpt_magics.errors import QueueStoppedError, RequestError
 from gpt_magics.pacing import headers
 from gpt_magics.pacing.retries import Failure, Kind, StopQueue, reason_of
+from gpt_magics.session.call import Call
 from gpt_magics.settings import Connection
 
 _KEY_LIKE = re.compile(r"\b(sk|rk|pk|gsk|xai|key)-[A-Za-z0-9_\-*]{4,}|Bearer\s+\S+")

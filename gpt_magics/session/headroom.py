@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gpt_magics.session.session import Session
 from gpt_magics.pacing.lanes import LimitView
+from gpt_magics.session.session import Session
 from gpt_magics.settings import host_of
 from gpt_magics.wording import count, duration, exact, money
 

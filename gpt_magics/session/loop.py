@@ -83,9 +83,7 @@ class LoopThread:
             self.loop.close()
 
 
-def wait(
-    future: concurrent.futures.Future[T], on_beat: Callable[[], None] | None = None
-) -> T:
+def wait(future: concurrent.futures.Future[T], on_beat: Callable[[], None] | None = None) -> T:
     """Wait for a future, open to interrupts ten times a second; ``on_beat`` is called as often."""
     while True:
         try:
@@ -110,9 +108,7 @@ def _copy_outcome(task: asyncio.Task[T], future: concurrent.futures.Future[T]) -
         future.set_result(task.result())
 
 
-def _cancel_if_cancelled(
-    future: concurrent.futures.Future[Any], task: asyncio.Task[Any]
-) -> None:
+def _cancel_if_cancelled(future: concurrent.futures.Future[Any], task: asyncio.Task[Any]) -> None:
     if future.cancelled():
         task.cancel()
 

@@ -7,7 +7,7 @@ loop with a virtual clock needs no patching.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -68,6 +68,8 @@ class Pacer:
         self._waiting: dict[Ticket, asyncio.Future[None]] = {}
         self._timers: dict[LaneKey, asyncio.TimerHandle] = {}
         self._woken = False
+        self._starts = 0
+        self._served: dict[LaneKey, int] = {}
 
     def __repr__(self) -> str:
         return f"<Pacer {self.in_flight} in flight, {len(self._waiting)} queued>"
@@ -127,24 +129,36 @@ class Pacer:
 
     def _pump_all(self) -> None:
         self._woken = False
-        for key in self._keys_by_urgency():
-            self._pump(key)
-
-    def _keys_by_urgency(self) -> Iterator[LaneKey]:
-        # A freed slot is anybody's: the lane with the least in flight is asked first, so that a
-        # long batch on one model cannot shut out another.
-        waiting = [key for key, lane in self.lanes.items() if lane.queued]
-        yield from sorted(waiting, key=lambda key: self.lanes[key].in_flight)
+        # A freed slot is anybody's: each goes to the lane with the least in flight, and among
+        # equals to the one served longest ago, so that a long batch on one model cannot shut out
+        # another.
+        hungry = [key for key, lane in self.lanes.items() if lane.queued]
+        while hungry:
+            key = min(hungry, key=lambda key: (self.lanes[key].in_flight, self._served.get(key, 0)))
+            if not self._start(key, at_most=1):
+                hungry.remove(key)
+                self._set_timer(key)
 
     def _pump(self, key: LaneKey) -> None:
-        lane, now = self.lanes[key], self._loop.time()
-        for ticket in lane.start(now, self.max_in_flight - self.in_flight):
+        self._start(key, at_most=self.max_in_flight)
+        self._set_timer(key)
+
+    def _start(self, key: LaneKey, *, at_most: int) -> bool:
+        """Whether anybody could start."""
+        room = min(at_most, self.max_in_flight - self.in_flight)
+        started = self.lanes[key].start(self._loop.time(), room)
+        for ticket in started:
             future = self._waiting.pop(ticket)
             if not future.done():
                 future.set_result(None)
-        self._set_timer(key, lane.wait(now), now)
+        if started:
+            self._starts += 1
+            self._served[key] = self._starts
+        return bool(started)
 
-    def _set_timer(self, key: LaneKey, delay: float | None, now: float) -> None:
+    def _set_timer(self, key: LaneKey) -> None:
+        now = self._loop.time()
+        delay = self.lanes[key].wait(now)
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()

@@ -10,24 +10,24 @@ import atexit
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from openai import AsyncOpenAI, AsyncStream, OpenAI, OpenAIError
 
-from gpt_magics.session.call import Call, current_call
-from gpt_magics.session.failures import explain
-from gpt_magics.session.loop import LoopThread
-from gpt_magics.session.metering import BUDGETED_MAX_TOKENS, Meter
-from gpt_magics.session.pacer import Pacer
-from gpt_magics.session.transport import PacedHttpClient, PacedSyncHttpClient
 from gpt_magics.errors import BrokenStreamError, RequestError
 from gpt_magics.pacing.retries import GiveUp, StopQueue
 from gpt_magics.prompts.prompt import Prompt
+from gpt_magics.session.call import Call, current_call
+from gpt_magics.session.failures import explain
+from gpt_magics.session.loop import LoopThread
+from gpt_magics.session.metering import Meter
+from gpt_magics.session.pacer import Pacer
+from gpt_magics.session.transport import PacedHttpClient, PacedSyncHttpClient
 from gpt_magics.settings import OPENAI_URL, Connection, Settings, load
 from gpt_magics.spend.budget import Budget
 from gpt_magics.spend.prices import Prices
-from gpt_magics.spend.tokens import Usage
+from gpt_magics.spend.tokens import Usage, estimate_messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,6 @@ class Session:
             BudgetError: a budget does not cover its worst case; nothing was sent.
         """
         connection = settings.connection()
-        prompt = self._with_longest_answer(prompt, call)
         _estimate(prompt, call, settings)
         started = self.thread.loop.time()
         token = current_call.set(call)
@@ -170,12 +169,6 @@ class Session:
             )
         return client
 
-    def _with_longest_answer(self, prompt: Prompt, call: Call) -> Prompt:
-        budgeted = any(b.limit is not None for b in (self.budget, *call.budgets))
-        if budgeted and prompt.max_tokens is None:
-            return replace(prompt, max_tokens=BUDGETED_MAX_TOKENS)
-        return prompt
-
 
 _session: Session | None = None
 _session_lock = threading.Lock()
@@ -198,7 +191,7 @@ def current_session() -> Session | None:
 
 def close_session() -> None:
     """End the session, its thread and its sockets. The next use makes a new one."""
-    global _session  # noqa: PLW0603
+    global _session
     with _session_lock:
         closing, _session = _session, None
         atexit.unregister(close_session)
@@ -224,7 +217,7 @@ def _max_tokens_field(base_url: str) -> str:
 def _estimate(prompt: Prompt, call: Call, settings: Settings) -> None:
     call.model = prompt.model
     call.max_tokens = prompt.max_tokens
-    call.prompt_tokens = prompt.estimate()
+    call.prompt_tokens = estimate_messages(prompt.messages)
     call.prompt_bytes = sum(_size(m.get("content")) for m in prompt.messages)
     call.timeout = settings.timeout
     call.max_attempts = settings.max_attempts
@@ -237,7 +230,9 @@ def _size(content: object) -> int:
 
 
 async def _complete(
-    client: AsyncOpenAI, body: Mapping[str, object], timeout: float  # noqa: ASYNC109 - the SDK's name
+    client: AsyncOpenAI,
+    body: Mapping[str, object],
+    timeout: float,  # noqa: ASYNC109 - the SDK's name
 ) -> dict[str, Any]:
     # ``post`` skips the SDK's walk over the parameters' types: half the CPU of ``create``.
     fields = await client.post(
@@ -342,4 +337,3 @@ def _answer(fields: Mapping[str, Any], call: Call, seconds: float) -> Answer:
         finish_reason=choice.get("finish_reason"),
         attempts=call.attempts,
     )
-

@@ -21,14 +21,14 @@ import httpx2
 from openai import DefaultAioHttpClient, DefaultHttpxClient
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
+from gpt_magics.errors import QueueStoppedError
+from gpt_magics.pacing.headers import readings
+from gpt_magics.pacing.retries import Failure, GiveUp, Retry, StopQueue, Verdict, is_refusal, judge
 from gpt_magics.session.call import Call, call_of_own_code, current_call
 from gpt_magics.session.failures import failure_of_exception, failure_of_response
 from gpt_magics.session.loop import LoopThread, wait
 from gpt_magics.session.metering import Meter
 from gpt_magics.session.pacer import LaneKey, Pacer, Slot
-from gpt_magics.errors import QueueStoppedError
-from gpt_magics.pacing.headers import readings
-from gpt_magics.pacing.retries import Failure, GiveUp, Retry, StopQueue, Verdict, is_refusal, judge
 from gpt_magics.spend.budget import Reservation
 
 # An upload up to this size is buffered, so that it can be sent again.
@@ -76,7 +76,7 @@ class PacedHttpClient(DefaultAioHttpClient):
     ) -> None:
         super().__init__(timeout=httpx2.Timeout(timeout, connect=min(timeout, 10.0)))
         self._thread, self._pacer, self._meter = thread, pacer, meter
-        self._base_url, self._key, self._max_attempts = base_url, key, max_attempts
+        self._address, self._key, self._max_attempts = base_url, key, max_attempts
         self._server_seen = False
         self._retrying = AsyncRetrying(
             retry=retry_if_exception(_is_retry), wait=_own_wait, sleep=asyncio.sleep
@@ -113,7 +113,7 @@ class PacedHttpClient(DefaultAioHttpClient):
         body = await _replayable_body(request)
         if call is None:
             call = call_of_own_code(body)
-        call.base_url = self._base_url
+        call.base_url = self._address
         errand = _Errand(
             request, call, self._meter.reserve(call), stream, options, replayable=body is not None
         )
@@ -219,7 +219,7 @@ class PacedHttpClient(DefaultAioHttpClient):
         return failed.outcome
 
     def _lane_key(self, call: Call) -> LaneKey:
-        return LaneKey(self._base_url, self._key, call.model)
+        return LaneKey(self._address, self._key, call.model)
 
 
 class PacedSyncHttpClient(DefaultHttpxClient):

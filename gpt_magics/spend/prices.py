@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from gpt_magics.errors import OptionError
 from gpt_magics.spend.tokens import Usage
@@ -90,13 +91,12 @@ def _bundled(model: str, base_url: str, tokens: int) -> Rates | None:
     from genai_prices import Usage as PricedUsage  # noqa: PLC0415
     from genai_prices import calc_price  # noqa: PLC0415
 
-    for provider in ({"provider_api_url": base_url}, {"provider_id": "openai"}):
+    where: Any
+    for where in ({"provider_api_url": base_url}, {"provider_id": "openai"}):
         try:
-            plain = calc_price(
-                PricedUsage(input_tokens=tokens, output_tokens=1000), model, **provider
-            )
+            plain = calc_price(PricedUsage(input_tokens=tokens, output_tokens=1000), model, **where)
             cached = calc_price(
-                PricedUsage(input_tokens=tokens, cache_read_tokens=tokens), model, **provider
+                PricedUsage(input_tokens=tokens, cache_read_tokens=tokens), model, **where
             )
         except LookupError as unknown:
             if "provider" in str(unknown):

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import settings
+from virtual_clock import VirtualLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+# Time limits would fail tests on a busy machine; in CI every run tries the same examples.
+settings.register_profile("local", deadline=None, max_examples=60)
+settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture
+def on_virtual_clock() -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Run a coroutine to its end on a loop whose clock jumps; time starts at 0."""
+
+    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            return runner.run(coroutine)
+
+    return run
