@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -36,6 +37,9 @@ _LEAST = {
     "temperature": 0.0,
 }
 _WHOLE = {"max_in_flight", "max_attempts", "max_tokens"}
+
+KEY_LIKE = re.compile(r"\b(sk|rk|pk|gsk|xai|key)-[A-Za-z0-9_\-*]{4,}|Bearer\s+\S+")
+"""What looks like an API key, whosever it is."""
 
 
 class Secret(str):
@@ -200,11 +204,16 @@ def _url(value: str) -> str:
         valid = False
     if not valid:
         raise OptionError(
-            f"base_url must be an http or https address such as {OPENAI_URL}; got {value!r}."
+            f"base_url must be an http or https address such as {OPENAI_URL}; got "
+            f"{'something else' if _may_hold_key(value) else repr(value)}."
         )
     if parts.username or parts.password:
         raise OptionError("base_url must not hold a user name or password; use api_key.")
     return value.strip().rstrip("/")
+
+
+def _may_hold_key(value: str) -> bool:
+    return "@" in value or bool(KEY_LIKE.search(value))
 
 
 def _is_loopback(url: str) -> bool:

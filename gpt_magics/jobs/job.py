@@ -9,7 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
-from gpt_magics.errors import CancelledError, GptMagicsError, MissingValueError, RequestError
+from gpt_magics.errors import (
+    CancelledError,
+    GptMagicsError,
+    MissingValueError,
+    PromptError,
+    RequestError,
+)
 from gpt_magics.jobs.progress import ProgressLine
 from gpt_magics.jobs.pulse import Pulse
 from gpt_magics.jobs.runner import Runner
@@ -184,6 +190,7 @@ class Job:
 
     def resume(self) -> None:
         """Go on with the rows that have neither an answer nor a failure."""
+        self._session.thread.check_open()
         if self.finished.done():
             if self.state is not State.DONE:
                 self.error, self.reason = None, ""
@@ -202,7 +209,7 @@ class Job:
                 raise MissingValueError(f"Not sent: {name!r} is missing in this row.")
         settings = self.settings
         return Prompt.from_text(
-            self._template.render({**self._names, **values}),
+            self._template.render({**self._names, **values}, _as_text),
             model=settings.model,
             system=settings.system,
             temperature=settings.temperature,
@@ -245,9 +252,9 @@ class Job:
 
     def _start(self, rows: Iterable[int]) -> None:
         self.state = State.RUNNING
-        self._runner = Runner(self._session, self)
+        self._runner = Runner(self._session, self, rows)
         self.finished: concurrent.futures.Future[None] = self._session.thread.submit(
-            self._runner.run(rows)
+            self._runner.run()
         )
 
     def _open_rows(self) -> list[int]:
@@ -255,10 +262,19 @@ class Job:
         return [r for r, answer in enumerate(self._answers) if answer is None and r not in failed]
 
     def _on_loop(self, action: Callable[[], None]) -> None:
-        self._session.thread.loop.call_soon_threadsafe(action)
+        if not self._session.thread.is_closed:  # else there is nothing left to act on
+            self._session.thread.loop.call_soon_threadsafe(action)
 
     async def _wait_in_loop(self) -> list[str | None]:
         # A heartbeat, because a bare wrap_future left the kernel's stop button without effect.
         while not self.finished.done():  # noqa: ASYNC110 - see above
             await asyncio.sleep(_HEARTBEAT_SECONDS)
         return self.result()
+
+
+def _as_text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as error:
+        kind = type(value).__name__
+        raise PromptError(f"Not sent: str() of a {kind} raised {type(error).__name__}.") from None

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from gpt_magics.errors import (
@@ -24,6 +25,7 @@ from gpt_magics.errors import (
 from gpt_magics.jobs.state import FailedRow, State
 from gpt_magics.prompts.prompt import Prompt
 from gpt_magics.session.call import Call
+from gpt_magics.session.failures import without_keys
 from gpt_magics.session.session import Answer, Session
 from gpt_magics.settings import Settings
 from gpt_magics.spend.budget import Budget
@@ -59,12 +61,15 @@ class _Worker:
 
 
 class Runner:
-    """Runs the rows that it is given, once."""
+    """Runs the rows that it is given, once.
 
-    def __init__(self, session: Session, rows: Rows) -> None:
+    It may be paused, resumed or cancelled from the moment it is made, before ``run`` as well.
+    """
+
+    def __init__(self, session: Session, rows: Rows, numbers: Iterable[int]) -> None:
         self._session, self._rows = session, rows
         self._returned: deque[int] = deque()
-        self._fresh: Iterator[int] = iter(())
+        self._fresh = iter(numbers)
         self._workers: set[_Worker] = set()
         self._state = State.RUNNING
         self._error: GptMagicsError | None = None
@@ -81,13 +86,13 @@ class Runner:
         """The calls that are under way, queued or in flight."""
         return [worker.call for worker in tuple(self._workers) if worker.call is not None]
 
-    async def run(self, rows: Iterable[int]) -> None:
+    async def run(self) -> None:
         """Ask for every row; returns when all have ended or the runner was stopped."""
-        self._fresh = iter(rows)
         pacer = self._session.pacer
         if self._rows.settings.max_in_flight > pacer.max_in_flight:  # the later word wins
             pacer.resize(self._rows.settings.max_in_flight)
-        self._staff()
+        if self._state is State.RUNNING:
+            self._staff()
         await self._idle.wait()
         if self._state is State.RUNNING:
             self._state = State.DONE
@@ -137,25 +142,28 @@ class Runner:
             worker = _Worker(row=row)
             self._workers.add(worker)
             worker.task = asyncio.get_running_loop().create_task(self._work(worker))
+            worker.task.add_done_callback(partial(self._left, worker))
         self._end_if_idle()
 
     def _next_row(self) -> int | None:
         return self._returned.popleft() if self._returned else next(self._fresh, None)
 
     async def _work(self, worker: _Worker) -> None:
-        try:
-            while worker.row is not None:
-                await self._ask(worker)
-                self._settled.set()
-                self._settled = asyncio.Event()
-                worker.row = self._next_row() if self._state is State.RUNNING else None
-        except asyncio.CancelledError:
-            if worker.row is not None:
-                self._returned.append(worker.row)
-        finally:
-            self._workers.discard(worker)
-            self._settle_pause()
-            self._end_if_idle()
+        while worker.row is not None:
+            await self._ask(worker)
+            self._settled.set()
+            self._settled = asyncio.Event()
+            worker.row = self._next_row() if self._state is State.RUNNING else None
+
+    def _left(self, worker: _Worker, task: asyncio.Task[None]) -> None:
+        """A worker has ended. A callback, for one that is sent home before it began has no say."""
+        self._workers.discard(worker)
+        if task.cancelled() and worker.row is not None:
+            self._returned.append(worker.row)
+        if self._state is State.RUNNING:  # resumed before the last one was home
+            self._staff()
+        self._settle_pause()
+        self._end_if_idle()
 
     async def _ask(self, worker: _Worker) -> None:
         row = worker.row
@@ -182,6 +190,9 @@ class Runner:
             except RequestError as error:
                 failure = FailedRow(row, error.reason, str(error), error.attempts)
                 self._rows.failed(failure, call)
+            except Exception as error:  # noqa: BLE001 - whatever it is, no row may vanish
+                said = without_keys(f"{type(error).__name__}: {error}", settings.api_key)
+                self._rows.failed(FailedRow(row, "unexpected error", said, call.attempts), call)
             else:
                 self._rows.answered(row, answer, call)
             worker.call = None

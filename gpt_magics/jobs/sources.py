@@ -138,7 +138,9 @@ class PandasSource:
         return copy
 
     def _label(self, name: str) -> Any:
-        return next((label for label in self._frame.columns if str(label) == name), name)
+        columns = self._frame.columns
+        new = name if columns.nlevels == 1 else (name, *[""] * (columns.nlevels - 1))
+        return next((label for label in columns if label == new or str(label) == name), new)
 
     def _check_length(self) -> None:
         if len(self._frame) != self._rows:

@@ -129,9 +129,14 @@ class Bucket:
 
         If a later request was answered since, its answer knew that already.
         """
-        if stamp.taken > self._newest:
-            self._level += cost
-            self._rumour += cost
+        if stamp.taken <= self._newest:
+            return
+        # With what came back the bucket may have been full before later requests were sent.
+        level, at = self._replayed(self.limit, stamp)
+        most = level - self.rate * at
+        believed = min(self._level - self.rate * self._at + cost, most)
+        self._level, self._at = believed + self.rate * at, at
+        self._rumour = min(self._rumour + cost, most)
 
     def correct(self, reading: Reading, stamp: Stamp) -> None:
         """Take the server's word for the level after the request with ``stamp``.
@@ -141,6 +146,8 @@ class Bucket:
         if stamp.taken < self._newest:
             return
         self._newest = stamp.taken
+        while self._unanswered and self._unanswered[0].taken <= stamp.taken:
+            self._unanswered.popleft()
         changed = reading.limit != self.limit
         self.limit = reading.limit
         changed |= self._learn_window(reading)
@@ -156,20 +163,18 @@ class Bucket:
 
     def _replayed(self, level: float, stamp: Stamp) -> tuple[float, float]:
         """The level after all that was sent since ``stamp``, and the time of the last of it."""
-        while self._unanswered and self._unanswered[0].taken <= stamp.taken:
-            self._unanswered.popleft()
-        if not self._unanswered:
+        if not self._unanswered or self._unanswered[-1].taken <= stamp.taken:
             return level, stamp.sent
         last = self._unanswered[-1]
-        if level + self.rate * (last.sent - stamp.sent) <= self.limit:  # never full in between
-            return level - (last.taken - stamp.taken) + self.rate * (
-                last.sent - stamp.sent
-            ), last.sent
+        refill = self.rate * (last.sent - stamp.sent)
+        if level + refill <= self.limit:  # never full in between
+            return level + refill - (last.taken - stamp.taken), last.sent
         before = stamp
         for later in self._unanswered:
-            level = min(self.limit, level + self.rate * (later.sent - before.sent))
-            level -= later.taken - before.taken
-            before = later
+            if later.taken > stamp.taken:
+                level = min(self.limit, level + self.rate * (later.sent - before.sent))
+                level -= later.taken - before.taken
+                before = later
         return level, before.sent
 
     def _learn_window(self, reading: Reading) -> bool:

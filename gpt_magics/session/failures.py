@@ -7,7 +7,6 @@ place that must keep keys out.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import aiohttp
@@ -17,9 +16,8 @@ from gpt_magics.errors import QueueStoppedError, RequestError
 from gpt_magics.pacing import headers
 from gpt_magics.pacing.retries import Failure, Kind, StopQueue, reason_of
 from gpt_magics.session.call import Call
-from gpt_magics.settings import Connection
+from gpt_magics.settings import KEY_LIKE, Connection
 
-_KEY_LIKE = re.compile(r"\b(sk|rk|pk|gsk|xai|key)-[A-Za-z0-9_\-*]{4,}|Bearer\s+\S+")
 _LONGEST_MESSAGE = 300
 
 _WORDS = {
@@ -81,7 +79,7 @@ def without_keys(text: str, key: str) -> str:
     """The text without this key and without anything that looks like one."""
     if key:
         text = text.replace(key, "[key]")
-    return _KEY_LIKE.sub("[key]", text)
+    return KEY_LIKE.sub("[key]", text)
 
 
 def _error_fields(response: httpx2.Response) -> tuple[str, str]:

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from gpt_magics.errors import GptMagicsError
+
 T = TypeVar("T")
 
 # How often a waiting main thread looks up, so that Ctrl-C and the stop button land soon.
@@ -36,12 +38,28 @@ class LoopThread:
         """Whether the caller runs in this thread."""
         return threading.current_thread() is self._thread
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing runs here any more."""
+        return self.loop.is_closed()
+
+    def check_open(self) -> None:
+        """Raise a ``GptMagicsError`` if the thread was closed."""
+        if self.is_closed:
+            raise GptMagicsError(
+                "This belongs to a session that was closed, by %unload_ext, %reload_ext or "
+                "gpt_magics.api.close(). Make a new client or job."
+            )
+
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Start a coroutine on the loop, in an empty context.
 
         An empty one, because a kernel keeps the cell that output belongs to in a context
         variable: a task that inherits it loses its updates once that cell has ended.
         """
+        if self.is_closed:
+            coroutine.close()
+        self.check_open()
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
         def start() -> None:

@@ -113,6 +113,12 @@ class Session:
                 fields = await _stream(client, body, settings.timeout, call, on_text)
         except OpenAIError:
             raise explain(call, connection, settings.server) from None
+        except UnicodeEncodeError as error:
+            raise RequestError(
+                f"Not sent: the prompt holds {error.object[error.start]!r}, half of a character.",
+                reason="prompt",
+                attempts=call.attempts,
+            ) from None
         except ValueError as error:
             raise RequestError(
                 f"{settings.server} sent an answer that is no JSON: {error}",

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -102,7 +103,9 @@ class Lab:
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
         )
         nbformat.write(notebook, self.server.root / name)
-        page = self._browser.new_page(viewport={"width": 1280, "height": 900})
+        page = self._browser.new_page(
+            viewport={"width": 1280, "height": 900}, device_scale_factor=2
+        )
         opened = LabNotebook(page, self.server, name)
         self._opened.append(opened)
         opened.load()
@@ -222,6 +225,8 @@ class LabNotebook:
             self.page.screenshot(path=path)
         else:
             what.screenshot(path=path)
+        if folder := os.environ.get("GPT_MAGICS_PICTURES"):
+            shutil.copyfile(path, Path(folder) / path.name)
         return path
 
     def close(self) -> None:

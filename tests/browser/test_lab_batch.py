@@ -20,9 +20,11 @@ ROWS = 80
 
 @pytest.fixture
 def box() -> Iterator[Sandbox]:
+    """A sandbox that is not started yet: its buckets refill from its start on."""
     # 5 rows a second: slow enough to look at, with faults to retry.
-    with Sandbox(rpm=300, tpm=40_000, fill=0.03, latency=0.2, error_rate=0.05, seed=3) as running:
-        yield running
+    made = Sandbox(rpm=300, tpm=40_000, fill=0.03, latency=0.2, error_rate=0.05, seed=3)
+    yield made
+    made.close()
 
 
 def setup(box: Sandbox) -> str:
@@ -40,7 +42,9 @@ KEPT = "print('kept', df.label.notna().sum() if 'label' in df else 'nothing')"
 
 
 def open_and_set_up(lab: Lab, box: Sandbox, cells: list[str]) -> LabNotebook:
-    notebook = lab.open([setup(box), *cells])
+    notebook = lab.open(["", *cells])
+    box.start()
+    notebook.source(0, setup(box))
     notebook.run_and_wait(0)
     return notebook
 
