@@ -10,14 +10,20 @@ and never above the limit in between: while the bucket is full, refill is lost. 
 level with ``remaining_k`` alone while requests are in flight is the classic bug: it forgets what
 the server has yet to see.
 
-A request that was held up on its way (a busy loop, a slow link) was charged later than ``sent_k``
-says, and makes the level look too high. So bad news is believed at once, and good news when the
+Requests that are sent together may arrive in any order. So those sent shortly before k that have
+no answer yet count as unseen by the answer to k, too, and the answers of such a bunch are read as
+if all had been sent at the same moment.
+
+A request that was held up on its way (a new connection, a busy loop, a slow link) was charged later
+than ``sent_k`` says, and makes the level look too high. Where the server tells how long it worked,
+that dates the charge; and bad news is believed at once, and good news when the
 next answer confirms it.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gpt_magics.pacing.headers import Reading
@@ -27,6 +33,8 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 # A request may overtake another on the wire; arriving this much early must not cost a 429.
 _MARGIN_SECONDS = 0.004
 _WINDOW_TOLERANCE = 0.03
+# Requests sent within this time may overtake one another.
+_TOGETHER_SECONDS = 0.05
 # A share of the limit that is missing only because sums of floats are rounded.
 _ROUNDING = 1e-9
 # With this share of the bucket used, one reading is proof enough of its window.
@@ -64,6 +72,7 @@ class Bucket:
 
     __slots__ = (
         "_at",
+        "_bunch",
         "_candidate",
         "_level",
         "_newest",
@@ -82,8 +91,10 @@ class Bucket:
         self._level = reading.remaining
         self._at = now
         self._taken = 0.0
-        self._newest = float("-inf")
+        self._newest = Stamp(float("-inf"), float("-inf"))
         self._candidate: float | None = None
+        # When the present bunch began, and its lowest level, extrapolated to time 0.
+        self._bunch = (float("-inf"), 0.0)
         # What was sent after the newest request that is answered, in order.
         self._unanswered: deque[Stamp] = deque(maxlen=_MOST_UNANSWERED)
         # The level that the last answer alone implies, extrapolated to time 0, where levels of
@@ -129,7 +140,7 @@ class Bucket:
 
         If a later request was answered since, its answer knew that already.
         """
-        if stamp.taken <= self._newest:
+        if stamp.taken <= self._newest.taken:
             return
         # With what came back the bucket may have been full before later requests were sent.
         level, at = self._replayed(self.limit, stamp)
@@ -138,20 +149,39 @@ class Bucket:
         self._level, self._at = believed + self.rate * at, at
         self._rumour = min(self._rumour + cost, most)
 
-    def correct(self, reading: Reading, stamp: Stamp) -> None:
+    def correct(
+        self,
+        reading: Reading,
+        stamp: Stamp,
+        *,
+        as_of: float | None = None,
+        unanswered: Iterable[tuple[Stamp, float]] = (),
+    ) -> None:
         """Take the server's word for the level after the request with ``stamp``.
 
         A reading older than one already used is ignored: it knows less.
+
+        Args:
+            reading: the server's word.
+            stamp: of the request that it answers.
+            as_of: when the server charged it, if that is known better than by its sending.
+            unanswered: the other requests in flight, newest first, with what they cost.
         """
-        if stamp.taken < self._newest:
-            return
-        self._newest = stamp.taken
+        charged = stamp.sent if as_of is None else as_of
+        if stamp.taken < self._newest.taken:
+            if stamp.sent < self._newest.sent - _TOGETHER_SECONDS:
+                return
+            stamp = self._newest
+        self._newest = stamp
         while self._unanswered and self._unanswered[0].taken <= stamp.taken:
             self._unanswered.popleft()
         changed = reading.limit != self.limit
         self.limit = reading.limit
         changed |= self._learn_window(reading)
-        level, at = self._replayed(reading.remaining, stamp)
+        remaining = self._least_of_bunch(reading.remaining, stamp, charged, new=changed)
+        level, at = self._replayed(
+            remaining - _unseen(unanswered, stamp), Stamp(charged, stamp.taken)
+        )
         told = level - self.rate * at
         believed = self._level - self.rate * self._at
         if told > believed and not changed:
@@ -160,6 +190,20 @@ class Bucket:
             believed = told
         self._rumour = told
         self._level, self._at = believed + self.rate * at, at
+
+    def _least_of_bunch(
+        self, remaining: float, stamp: Stamp, charged: float, *, new: bool
+    ) -> float:
+        """What remained at ``charged`` by the lowest word from requests sent at about this time.
+
+        The lowest is the last that the server charged, whichever is answered last.
+        """
+        line = remaining - self.rate * charged
+        if new or stamp.sent > self._bunch[0] + _TOGETHER_SECONDS:
+            self._bunch = (stamp.sent, line)
+        elif line < self._bunch[1]:
+            self._bunch = (self._bunch[0], line)
+        return self._bunch[1] + self.rate * charged
 
     def _replayed(self, level: float, stamp: Stamp) -> tuple[float, float]:
         """The level after all that was sent since ``stamp``, and the time of the last of it."""
@@ -192,6 +236,17 @@ class Bucket:
             self.window = seen
         self._candidate = seen
         return self.window != before
+
+
+def _unseen(unanswered: Iterable[tuple[Stamp, float]], stamp: Stamp) -> float:
+    """What was sent so shortly before ``stamp`` that it may have arrived after it."""
+    unseen = 0.0
+    for other, cost in unanswered:
+        if other.sent < stamp.sent - _TOGETHER_SECONDS:
+            break
+        if other.taken <= stamp.taken:
+            unseen += cost
+    return unseen
 
 
 def _standard_window(seconds: float) -> float | None:

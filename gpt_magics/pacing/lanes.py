@@ -13,7 +13,7 @@ Rule 3: what started stays charged until an answer's headers say otherwise.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gpt_magics.pacing.buckets import Ask, Bucket, Stamp
@@ -51,6 +51,7 @@ class Lane:
         self._buckets: dict[str, Bucket] = {}
         self._interactive: deque[Ticket] = deque()
         self._batch: deque[Ticket] = deque()
+        self._unanswered: dict[Ticket, None] = {}  # in the order of sending
         self._paused_until = float("-inf")
         self._learned = False
 
@@ -97,17 +98,33 @@ class Lane:
             return None
         return self._delay(head.ask, now)
 
-    def answered(self, ticket: Ticket, readings: Sequence[Reading], now: float) -> None:
-        """Correct the limits by what the answer to ``ticket`` reported."""
+    def answered(
+        self,
+        ticket: Ticket,
+        readings: Sequence[Reading],
+        now: float,
+        *,
+        worked: float | None = None,
+    ) -> None:
+        """Correct the limits by what the answer to ``ticket`` reported.
+
+        ``worked`` are the seconds that the server says it took. A request that had to connect
+        first, or that a busy loop held up, came to it later than it was sent; taken as of the
+        sending, its word would promise what the bucket had not yet refilled.
+        """
         self._learned = True
+        sent = now if ticket.sent is None else ticket.sent
+        as_of = sent if worked is None else min(now, max(sent, now - worked))
+        self._unanswered.pop(ticket, None)
         if readings and not self._buckets:
             self.concurrency.open()
         for reading in readings:
-            self._correct(ticket, reading, now)
+            self._correct(ticket, reading, as_of)
 
     def released(self, ticket: Ticket, *, reached_server: bool = True) -> None:
         """End a request's time in flight. What never reached the server is given back."""
         self.in_flight -= 1
+        self._unanswered.pop(ticket, None)
         if not reached_server:
             for dimension, stamp in ticket.stamps.items():
                 self._buckets[dimension].refund(ticket.ask.on(dimension), stamp)
@@ -162,17 +179,23 @@ class Lane:
     def _charge(self, ticket: Ticket, now: float) -> None:
         ticket.sent = now
         self.in_flight += 1
+        self._unanswered[ticket] = None
         for bucket in self._buckets.values():
             ticket.stamps[bucket.dimension] = bucket.take(ticket.ask.on(bucket.dimension), now)
 
-    def _correct(self, ticket: Ticket, reading: Reading, now: float) -> None:
+    def _correct(self, ticket: Ticket, reading: Reading, as_of: float) -> None:
         bucket = self._buckets.get(reading.dimension)
         stamp = ticket.stamps.get(reading.dimension)
         if bucket is None:
             # First sight of this dimension: others in flight are unknown to it, which rule 2
             # keeps to a minimum.
-            sent = ticket.sent if ticket.sent is not None else now
-            bucket = self._buckets[reading.dimension] = Bucket(reading, now=sent)
-            bucket.correct(reading, Stamp(sent, 0.0))
+            bucket = self._buckets[reading.dimension] = Bucket(reading, now=as_of)
+            bucket.correct(reading, Stamp(as_of, 0.0))
         elif stamp is not None:
-            bucket.correct(reading, stamp)
+            others = self._others(reading.dimension)
+            bucket.correct(reading, stamp, as_of=as_of, unanswered=others)
+
+    def _others(self, dimension: str) -> Iterator[tuple[Stamp, float]]:
+        for ticket in reversed(self._unanswered):
+            if dimension in ticket.stamps:
+                yield ticket.stamps[dimension], ticket.ask.on(dimension)

@@ -19,6 +19,7 @@ from gpt_magics.session.call import Call
 from gpt_magics.settings import KEY_LIKE, Connection
 
 _LONGEST_MESSAGE = 300
+_SHORTEST_SECRET = 8  # "sandbox", "ollama" and the like are words, and none of the secret ones
 
 _WORDS = {
     "wrong key": "{server} refused the API key. Check OPENAI_API_KEY, or set it with "
@@ -45,7 +46,7 @@ def failure_of_response(response: httpx2.Response, *, wall_now: float) -> Failur
 def failure_of_exception(error: Exception) -> Failure:
     """An attempt that ended without a complete response."""
     cause = error.__cause__
-    if isinstance(error, httpx2.ConnectError | httpx2.UnsupportedProtocol | httpx2.ProxyError):
+    if never_reached(error):
         return Failure(Kind.CONNECT, message=str(cause or error))
     # The aiohttp transport calls a server that hung up a connect timeout.
     if isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
@@ -53,6 +54,16 @@ def failure_of_exception(error: Exception) -> Failure:
     if isinstance(error, TimeoutError | httpx2.TimeoutException):
         return Failure(Kind.TIMEOUT, message=str(error))
     return Failure(Kind.DISCONNECT, message=str(error))
+
+
+def never_reached(error: Exception) -> bool:
+    """Whether there was no connection, so that nothing can have been charged."""
+    if isinstance(error, httpx2.ConnectError | httpx2.UnsupportedProtocol | httpx2.ProxyError):
+        return True
+    # Also a refused connection is a connect timeout by the aiohttp transport's word.
+    return isinstance(
+        error.__cause__, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
+    )
 
 
 def explain(call: Call, connection: Connection, server: str) -> RequestError:
@@ -77,7 +88,7 @@ def explain(call: Call, connection: Connection, server: str) -> RequestError:
 
 def without_keys(text: str, key: str) -> str:
     """The text without this key and without anything that looks like one."""
-    if key:
+    if len(key) >= _SHORTEST_SECRET:
         text = text.replace(key, "[key]")
     return KEY_LIKE.sub("[key]", text)
 

@@ -51,20 +51,31 @@ class LoopThread:
                 "gpt_magics.api.close(). Make a new client or job."
             )
 
-    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    def submit(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        *,
+        unwanted: Callable[[T], Coroutine[Any, Any, None]] | None = None,
+    ) -> concurrent.futures.Future[T]:
         """Start a coroutine on the loop, in an empty context.
 
         An empty one, because a kernel keeps the cell that output belongs to in a context
         variable: a task that inherits it loses its updates once that cell has ended.
+
+        ``unwanted`` takes back what the coroutine returned just when the future was cancelled.
         """
         if self.is_closed:
             coroutine.close()
         self.check_open()
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
+        def ended(task: asyncio.Task[T]) -> None:
+            if not _copy_outcome(task, future) and unwanted is not None:
+                self.submit(unwanted(task.result()))
+
         def start() -> None:
             task = self.loop.create_task(coroutine, context=contextvars.Context())
-            task.add_done_callback(lambda done: _copy_outcome(done, future))
+            task.add_done_callback(ended)
             future.add_done_callback(lambda _: self._call_soon(_cancel_if_cancelled, future, task))
 
         self.loop.call_soon_threadsafe(start)
@@ -113,17 +124,19 @@ def wait(future: concurrent.futures.Future[T], on_beat: Callable[[], None] | Non
             on_beat()
 
 
-def _copy_outcome(task: asyncio.Task[T], future: concurrent.futures.Future[T]) -> None:
+def _copy_outcome(task: asyncio.Task[T], future: concurrent.futures.Future[T]) -> bool:
+    """Whether nothing was lost: ``False`` if there is a result and nobody waits for it."""
     if task.cancelled():
         future.cancel()
-        return
+        return True
     error = task.exception()  # asked for even if nobody waits any more, so asyncio stays quiet
     if not future.set_running_or_notify_cancel():
-        return
+        return error is not None
     if error is not None:
         future.set_exception(error)
     else:
         future.set_result(task.result())
+    return True
 
 
 def _cancel_if_cancelled(future: concurrent.futures.Future[Any], task: asyncio.Task[Any]) -> None:

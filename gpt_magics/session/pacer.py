@@ -35,9 +35,9 @@ class Slot:
     _loop: asyncio.AbstractEventLoop
     _open: bool = field(default=True)
 
-    def answered(self, readings: Sequence[Reading]) -> None:
-        """The answer's headers came."""
-        self.lane.answered(self.ticket, readings, self._loop.time())
+    def answered(self, readings: Sequence[Reading], *, worked: float | None = None) -> None:
+        """The answer's headers came; ``worked``: seconds that the server says it took."""
+        self.lane.answered(self.ticket, readings, self._loop.time(), worked=worked)
         self._wake()
 
     def succeeded(self) -> None:

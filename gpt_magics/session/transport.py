@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +27,7 @@ from gpt_magics.errors import QueueStoppedError
 from gpt_magics.pacing.headers import readings
 from gpt_magics.pacing.retries import Failure, GiveUp, Retry, StopQueue, Verdict, is_refusal, judge
 from gpt_magics.session.call import Call, call_of_own_code, current_call
-from gpt_magics.session.failures import failure_of_exception, failure_of_response
+from gpt_magics.session.failures import failure_of_exception, failure_of_response, never_reached
 from gpt_magics.session.loop import LoopThread, wait
 from gpt_magics.session.metering import Meter
 from gpt_magics.session.pacer import LaneKey, Pacer, Slot
@@ -36,6 +38,7 @@ _REPLAYABLE_BYTES = 8_000_000
 # The end of a stream that is kept to find its usage in.
 _TAIL_BYTES = 16_384
 _ERROR_STATUS = 400
+_MILLISECONDS = re.compile(r"[0-9]{1,9}")
 _ENCODING_HEADERS = {"content-encoding", "content-length", "transfer-encoding"}
 
 
@@ -89,11 +92,34 @@ class PacedHttpClient(DefaultAioHttpClient):
         call = current_call.get()
         if self._thread.is_current:
             return await self.send_paced(request, call, stream=stream, **options)
-        sending = self._thread.submit(self.send_paced(request, call, stream=stream, **options))
-        response = await asyncio.wrap_future(sending)
+        sending = self.submit(request, call, stream=stream, **options)
+        try:
+            response = await asyncio.wrap_future(sending)
+        except asyncio.CancelledError:
+            self.take_back(sending)
+            raise
         if stream:
             response.stream = _BridgedStream(response.stream, self._thread)
         return response
+
+    def submit(
+        self, request: httpx2.Request, call: Call | None, *, stream: bool, **options: Any
+    ) -> Future[httpx2.Response]:
+        """Begin to send a request, from another thread."""
+        return self._thread.submit(
+            self.send_paced(request, call, stream=stream, **options),
+            unwanted=httpx2.Response.aclose,
+        )
+
+    def take_back(self, sending: Future[httpx2.Response]) -> None:
+        """Stop a request, or close its response if it is there by now: it holds a slot."""
+
+        def close(done: Future[httpx2.Response]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                self._thread.submit(done.result().aclose())
+
+        sending.cancel()
+        sending.add_done_callback(close)
 
     async def aclose(self) -> None:
         """Do nothing: users may close what they were handed; the session closes it for real."""
@@ -138,13 +164,15 @@ class PacedHttpClient(DefaultAioHttpClient):
         try:
             response = await self._send_in_time(errand)
             self._server_seen = True
-            slot.answered(readings(response.headers.multi_items()))
+            slot.answered(
+                readings(response.headers.multi_items()), worked=_seconds_worked(response)
+            )
             if response.status_code >= _ERROR_STATUS:
                 await response.aread()
                 await response.aclose()
         except (httpx2.RequestError, TimeoutError) as error:
             call.in_flight = False
-            slot.release(reached_server=not isinstance(error, httpx2.ConnectError))
+            slot.release(reached_server=not never_reached(error))
             raise self._failed_attempt(errand, slot, failure_of_exception(error), error) from error
         except BaseException:
             slot.release()
@@ -234,13 +262,11 @@ class PacedSyncHttpClient(DefaultHttpxClient):
     ) -> httpx2.Response:
         """Send a request through the pacer and wait for it."""
         call = current_call.get()
-        sending = self._thread.submit(
-            self._paced.send_paced(request, call, stream=stream, **options)
-        )
+        sending = self._paced.submit(request, call, stream=stream, **options)
         try:
             response = wait(sending)
         except BaseException:
-            sending.cancel()
+            self._paced.take_back(sending)
             raise
         headers = [
             (name, value)
@@ -294,7 +320,8 @@ class _BridgedStream(httpx2.AsyncByteStream):
             yield chunk
 
     async def aclose(self) -> None:
-        await asyncio.wrap_future(self._thread.submit(self._inner.aclose()))
+        if not self._thread.is_closed:  # else the session has closed it
+            await asyncio.wrap_future(self._thread.submit(self._inner.aclose()))
 
 
 class _SyncBridgedStream(httpx2.SyncByteStream):
@@ -309,7 +336,8 @@ class _SyncBridgedStream(httpx2.SyncByteStream):
             yield chunk
 
     def close(self) -> None:
-        self._thread.run(self._inner.aclose())
+        if not self._thread.is_closed:
+            self._thread.run(self._inner.aclose())
 
 
 async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
@@ -323,6 +351,12 @@ async def _replayable_body(request: httpx2.Request) -> bytes | None:
     except httpx2.RequestNotRead:
         length = int(request.headers.get("content-length", _REPLAYABLE_BYTES + 1))
         return await request.aread() if length <= _REPLAYABLE_BYTES else None
+
+
+def _seconds_worked(response: httpx2.Response) -> float | None:
+    """How long OpenAI, and who is like it, says that it worked on an answer."""
+    text = response.headers.get("openai-processing-ms", "")
+    return int(text) / 1000 if _MILLISECONDS.fullmatch(text) else None
 
 
 def _is_retry(error: BaseException) -> bool:

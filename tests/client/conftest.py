@@ -23,6 +23,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes half a minute of real time")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def imported() -> None:
+    """Import now what the first request would: seconds in which a drained bucket refills."""
+    with Sandbox() as box:
+        gpt_magics.ask("hello", model="sandbox-echo", base_url=box.url, api_key=box.key)
+        api.close()
+
+
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A new session and configuration; no key, no address and no .env of the user's."""

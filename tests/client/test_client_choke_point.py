@@ -14,7 +14,7 @@ import gpt_magics
 from gpt_magics import api
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from openai import AsyncOpenAI, OpenAI
     from served import Serve
@@ -109,10 +109,10 @@ async def unknown_model(client: AsyncOpenAI) -> None:
     ],
 )
 def test_every_way_to_call_the_sdk_is_counted(
-    serve: Serve, way: Callable[[AsyncOpenAI], Awaitable[None]], requests: int
+    serve: Serve, way: Callable[[AsyncOpenAI], Coroutine[Any, Any, None]], requests: int
 ) -> None:
     box = serve(polls=3)
-    asyncio.run(way(gpt_magics.client()))  # type: ignore[arg-type]  # an awaitable is run as well
+    asyncio.run(way(gpt_magics.client()))
     session = api.running_session()
     assert session.meter.requests == box.stats()["requests"] == requests
     assert session.meter.by_origin == {"your own code": requests}

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gpt_magics.pacing.buckets import DAY, HOUR, MINUTE, Bucket, Stamp
+from gpt_magics.pacing.buckets import DAY, HOUR, MINUTE, Ask, Bucket, Stamp
 from gpt_magics.pacing.headers import Reading
+from gpt_magics.pacing.lanes import Lane, Ticket
 
 TINY = 1e-6
 
@@ -144,7 +145,7 @@ class ChangingServer(RuleBasedStateMachine):
         self.ask(1)
         self.ask(1)
         short = self.server.level(self.now) - self.model.level(self.now)
-        assert short <= 2 + TINY
+        assert short <= 2 + self.model.rate * 0.06
 
 
 TestChangingServer = ChangingServer.TestCase
@@ -243,3 +244,41 @@ def test_having_waited_a_request_may_start(
     for _ in range(3):  # a clock's rounding may leave a rest
         now += model.wait(cost, now)
     assert model.wait(cost, now) < TINY
+
+
+@given(
+    bunches=st.lists(
+        st.lists(
+            st.tuples(st.integers(1, 50), st.floats(0, 1), st.floats(0, 1)),
+            min_size=1,
+            max_size=12,
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_a_bunch_may_arrive_and_be_answered_in_any_order(
+    bunches: list[list[tuple[int, float, float]]],
+) -> None:
+    """No answer makes the model too high, and in the end it is low by no more than the bunch."""
+    limit, left = 6_000.0, 6_000.0
+    lane = Lane(max_in_flight=100)
+    for number, bunch in enumerate([[(1, 0.0, 0.0)], *bunches]):
+        now = number * 0.2
+        tickets = [Ticket(Ask(tokens=cost)) for cost, _, _ in bunch]
+        for ticket in tickets:
+            lane.join(ticket)
+        assert lane.start(now, 100) == tickets
+        left = min(limit, left + 100 * 0.2 * bool(number))
+        remaining = {}
+        for place in sorted(range(len(bunch)), key=lambda place: bunch[place][1]):
+            left -= bunch[place][0]
+            remaining[place] = left
+        for place in sorted(range(len(bunch)), key=lambda place: bunch[place][2]):
+            reading = Reading("tokens", limit, remaining[place], None)
+            lane.answered(tickets[place], [reading], now)
+            lane.released(tickets[place])
+            (view,) = lane.limits(now)
+            assert view.level <= left + TINY * limit
+        # News that is good only because of the order waits for the next answer to confirm it.
+        assert view.level >= left - sum(cost for cost, _, _ in bunch) - TINY * limit

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from gpt_magics.pacing.concurrency import Concurrency
 
 

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from virtual_clock import VirtualLoop
 
-from gpt_magics.session.pacer import LaneKey, Pacer, Slot
 from gpt_magics.errors import QueueStoppedError
 from gpt_magics.pacing.buckets import Ask
 from gpt_magics.pacing.headers import Reading
+from gpt_magics.session.pacer import LaneKey, Pacer, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-Run = "Callable[[Coroutine[Any, Any, Any]], Any]"
+    Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
 KEY, OTHER = LaneKey("http://a", 0, "small"), LaneKey("http://a", 0, "large")
 ONE = Ask(tokens=10)
 STOPPED = QueueStoppedError("Not sent: wrong key.", reason="wrong key", attempts=0)
@@ -362,6 +363,7 @@ class Server:
 )
 def test_never_faster_than_allowed_never_slower_than_possible(
     on_virtual_clock: Run,
+    *,
     limits: dict[str, float],
     fill: dict[str, float] | None,
     rows: int,

@@ -62,7 +62,10 @@ def test_these_stop_the_whole_queue_at_once(failure: Failure, reason: str) -> No
     assert judged(failure) == StopQueue(reason)
 
 
-TOO_LARGE = "Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, Requested 40010."
+TOO_LARGE = (
+    "Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, "
+    "Requested 40010."
+)
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_labels_that_are_no_texts_are_found_by_their_text() -> None:
     source = open_source(data)
     assert source.columns(["0", "1.5"]) == {"0": ["a"], "1.5": ["b"]}
     source.write("0", ["x"], untouched=[])
-    assert list(data.columns)[0] == 0
+    assert data.columns[0] == 0
     assert data[0].tolist() == ["x"]
     assert source.frame("0", ["y"])[0].tolist() == ["y"]
     assert len(source.frame("0", ["y"]).columns) == 4
