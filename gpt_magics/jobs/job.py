@@ -102,7 +102,10 @@ class Job:
         """How far it is, at this moment."""
         failed, in_flight = len(self.failures), self._runner.in_flight
         left = max(0, self.rows - self._done - failed)
-        rate = self.pulse.rate
+        ended = self._done + failed
+        # Lately while it runs; over all of it once it has ended.
+        lately, seconds = self.pulse.rate, max(self.pulse.seconds, 1e-3)
+        rate = ended / seconds if self.state.ended else lately
         return Progress(
             rows=self.rows,
             done=self._done,
@@ -275,6 +278,6 @@ class Job:
 def _as_text(value: object) -> str:
     try:
         return str(value)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the user's own class may raise anything
         kind = type(value).__name__
         raise PromptError(f"Not sent: str() of a {kind} raised {type(error).__name__}.") from None

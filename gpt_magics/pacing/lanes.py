@@ -149,6 +149,10 @@ class Lane:
         slowest = max(waits, key=lambda dimension: waits[dimension], default="")
         return (slowest, waits[slowest]) if slowest and waits[slowest] > 0 else ("", 0.0)
 
+    def never_fits(self, ask: Ask) -> bool:
+        """Whether a request costs more than a whole limit, so that no waiting will help."""
+        return any(ask.on(b.dimension) > b.limit for b in self._buckets.values())
+
     def resize(self, max_in_flight: int) -> None:
         """Change how many requests may be in flight at most."""
         self.concurrency.ceiling = max_in_flight

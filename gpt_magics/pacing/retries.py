@@ -87,7 +87,13 @@ Verdict = Retry | GiveUp | StopQueue
 
 
 def judge(
-    failure: Failure, *, attempt: int, max_attempts: int, server_seen: bool, jitter: float
+    failure: Failure,
+    *,
+    attempt: int,
+    max_attempts: int,
+    server_seen: bool,
+    jitter: float,
+    never_fits: bool = False,
 ) -> Verdict:
     """Decide what follows from the ``attempt``-th failure (from 1) of a request.
 
@@ -97,6 +103,8 @@ def judge(
         max_attempts: how many attempts a request has.
         server_seen: whether this server has ever answered in this session.
         jitter: a random number from 0 to 1.
+        never_fits: whether the request costs more than a whole limit. LiteLLM refuses such a one
+            with an ordinary 429 and a Retry-After, for ever.
     """
     if failure.kind is Kind.CONNECT:
         # A server that never answered is more likely a wrong address than a hiccup.
@@ -107,6 +115,8 @@ def judge(
         if attempt >= max_attempts:
             return GiveUp(failure.kind.value)
         return Retry(failure.kind.value, _backoff(attempt, jitter))
+    if never_fits and failure.status == 429:  # noqa: PLR2004
+        return GiveUp("request too large")
     return _judge_status(failure, attempt, max_attempts, jitter)
 
 

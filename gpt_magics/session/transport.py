@@ -14,7 +14,6 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -31,12 +30,11 @@ from gpt_magics.session.failures import failure_of_exception, failure_of_respons
 from gpt_magics.session.loop import LoopThread, wait
 from gpt_magics.session.metering import Meter
 from gpt_magics.session.pacer import LaneKey, Pacer, Slot
+from gpt_magics.session.streams import BridgedStream, MeteredStream, SyncBridgedStream
 from gpt_magics.spend.budget import Reservation
 
 # An upload up to this size is buffered, so that it can be sent again.
 _REPLAYABLE_BYTES = 8_000_000
-# The end of a stream that is kept to find its usage in.
-_TAIL_BYTES = 16_384
 _ERROR_STATUS = 400
 _MILLISECONDS = re.compile(r"[0-9]{1,9}")
 _ENCODING_HEADERS = {"content-encoding", "content-length", "transfer-encoding"}
@@ -99,7 +97,7 @@ class PacedHttpClient(DefaultAioHttpClient):
             self.take_back(sending)
             raise
         if stream:
-            response.stream = _BridgedStream(response.stream, self._thread)
+            response.stream = BridgedStream(response.stream, self._thread)
         return response
 
     def submit(
@@ -164,9 +162,6 @@ class PacedHttpClient(DefaultAioHttpClient):
         try:
             response = await self._send_in_time(errand)
             self._server_seen = True
-            slot.answered(
-                readings(response.headers.multi_items()), worked=_seconds_worked(response)
-            )
             if response.status_code >= _ERROR_STATUS:
                 await response.aread()
                 await response.aclose()
@@ -177,7 +172,10 @@ class PacedHttpClient(DefaultAioHttpClient):
         except BaseException:
             slot.release()
             raise  # ``in_flight`` stays set: what was cancelled in flight may be billed
+        # From here to the end without an await: nobody may start between a refusal's headers and
+        # its pause.
         call.in_flight = False
+        slot.answered(readings(response.headers.multi_items()), worked=_seconds_worked(response))
         if response.status_code >= _ERROR_STATUS:
             slot.release()
             failure = failure_of_response(response, wall_now=time.time())
@@ -210,7 +208,8 @@ class PacedHttpClient(DefaultAioHttpClient):
             slot.release()
             self._meter.settle_stream(call, reservation, tail, events=events)
 
-        response.stream = _MeteredStream(response.stream, ended)
+        kind = response.headers.get("content-type", "")
+        response.stream = MeteredStream(response.stream, kind, ended)
 
     def _failed_attempt(
         self, errand: _Errand, slot: Slot, failure: Failure, outcome: httpx2.Response | Exception
@@ -221,6 +220,7 @@ class PacedHttpClient(DefaultAioHttpClient):
             attempt=call.attempts,
             max_attempts=call.max_attempts or self._max_attempts,
             server_seen=self._server_seen,
+            never_fits=slot.lane.never_fits(call.ask),
             jitter=random.random(),  # noqa: S311 - jitter is no secret
         )
         refused = is_refusal(failure)
@@ -274,74 +274,13 @@ class PacedSyncHttpClient(DefaultHttpxClient):
             if stream or name.lower() not in _ENCODING_HEADERS
         ]
         if stream:
-            source = _SyncBridgedStream(response.stream, self._thread)
+            source = SyncBridgedStream(response.stream, self._thread)
             return httpx2.Response(
                 response.status_code, headers=headers, stream=source, request=request
             )
         return httpx2.Response(
             response.status_code, headers=headers, content=response.content, request=request
         )
-
-
-class _MeteredStream(httpx2.AsyncByteStream):
-    """A response body that holds its slot until it is read, closed or dropped by a cancel."""
-
-    def __init__(self, inner: Any, ended: Callable[[bytes, int], None]) -> None:
-        self._inner = inner
-        self._ended = ended
-        self._tail = b""
-        self._events = 0
-        self._open = True
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._inner:
-            self._events += chunk.count(b"data:")
-            self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
-            yield chunk
-
-    async def aclose(self) -> None:
-        try:
-            await self._inner.aclose()
-        finally:
-            if self._open:
-                self._open = False
-                self._ended(self._tail, self._events)
-
-
-class _BridgedStream(httpx2.AsyncByteStream):
-    """A response body that lives on the session's loop, read from another loop."""
-
-    def __init__(self, inner: Any, thread: LoopThread) -> None:
-        self._inner, self._thread = inner, thread
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        chunks = aiter(self._inner)
-        while (chunk := await asyncio.wrap_future(self._thread.submit(_next(chunks)))) is not None:
-            yield chunk
-
-    async def aclose(self) -> None:
-        if not self._thread.is_closed:  # else the session has closed it
-            await asyncio.wrap_future(self._thread.submit(self._inner.aclose()))
-
-
-class _SyncBridgedStream(httpx2.SyncByteStream):
-    """The same, read from a plain thread."""
-
-    def __init__(self, inner: Any, thread: LoopThread) -> None:
-        self._inner, self._thread = inner, thread
-
-    def __iter__(self) -> Iterator[bytes]:
-        chunks = aiter(self._inner)
-        while (chunk := self._thread.run(_next(chunks))) is not None:
-            yield chunk
-
-    def close(self) -> None:
-        if not self._thread.is_closed:
-            self._thread.run(self._inner.aclose())
-
-
-async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(chunks, None)
 
 
 async def _replayable_body(request: httpx2.Request) -> bytes | None:

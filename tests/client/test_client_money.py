@@ -102,8 +102,9 @@ def test_a_session_budget_holds_for_jobs_cells_and_own_code_together(serve: Serv
         with pytest.raises(BudgetError):
             job.result()
     with pytest.raises(BudgetError):
-        for number in range(100):
-            gpt_magics.ask(f"question {number}", max_tokens=30)
+        gpt_magics.sync_client().chat.completions.create(
+            model=MODEL, messages=user("hello"), max_tokens=1000
+        )
     budget = api.running_session().budget
     assert 0.001 < budget.spent <= 0.002
     assert budget.reserved == pytest.approx(0.0, abs=1e-9)

@@ -84,6 +84,7 @@ def test_system_temperature_and_length_are_sent(serve: Serve) -> None:
 )
 def test_what_cannot_be_asked_is_refused_before_anything_is_sent(
     serve: Serve,
+    *,
     source: Any,
     prompt: str | None,
     options: dict[str, Any],

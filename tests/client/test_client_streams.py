@@ -121,21 +121,18 @@ def test_what_the_display_raises_ends_the_stream(serve: Serve) -> None:
 
 def test_an_interrupt_ends_the_stream(serve: Serve) -> None:
     box = serve(tokens_per_second=20)
-    beats = 0
+    pieces: list[str] = []
 
     def interrupt() -> None:
-        nonlocal beats
-        beats += 1
-        if beats == 2:
+        if pieces:
             raise KeyboardInterrupt
 
-    pieces: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         gpt_magics.ask(TEXT, on_text=pieces.append, on_beat=interrupt)
     eventually(all_slots_back)
     eventually(lambda: box.stats()["in_flight"] == 0)
-    assert 0 < len(pieces) < 8
-    assert gpt_magics.limits().tokens_out == len(pieces) + 1  # events: the pieces and the role
+    assert len(pieces) < 8
+    assert 0 <= gpt_magics.limits().tokens_out - len(pieces) <= 2  # no usage came: events count
 
 
 async def leave_by_with(client: AsyncOpenAI) -> None:

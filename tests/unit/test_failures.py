@@ -215,6 +215,10 @@ def test_a_key_in_the_address_is_not_shown_either() -> None:
     assert KEY not in str(explained(Failure(Kind.CONNECT), connection=connection))
 
 
+def test_a_key_that_is_a_plain_word_is_no_secret() -> None:
+    assert without_keys("ollama does not know x", "ollama") == "ollama does not know x"
+
+
 def test_without_keys_leaves_other_words_alone() -> None:
     assert (
         without_keys("task-1 risk-averse desk-lamp key-", "") == "task-1 risk-averse desk-lamp key-"

@@ -192,3 +192,20 @@ def test_an_empty_lane_waits_for_nothing() -> None:
     lane = Lane(max_in_flight=1)
     assert (lane.wait(0.0), lane.waiting_for(0.0)) == (None, ("", 0.0))
     assert repr(lane) == "<Lane 0 in flight, 0 queued>"
+
+
+def test_the_servers_own_word_dates_a_charge_that_was_held_up() -> None:
+    """Taken as of its sending, the answer would promise two seconds of refill too much."""
+    lane = open_lane(requests(60, 50))
+    (ticket,) = joined(lane, 1)
+    lane.start(10.0, 1)
+    lane.answered(ticket, [requests(60, 9)], 13.0, worked=1.0)
+    assert [view.level for view in lane.limits(13.0)] == [10]
+
+
+def test_a_server_cannot_have_worked_before_the_request_was_sent() -> None:
+    lane = open_lane(requests(60, 50))
+    (ticket,) = joined(lane, 1)
+    lane.start(10.0, 1)
+    lane.answered(ticket, [requests(60, 9)], 13.0, worked=500.0)
+    assert [view.level for view in lane.limits(13.0)] == [12]

@@ -29,9 +29,3 @@ def test_the_longest_answer_goes_by_the_servers_name() -> None:
 def test_extra_fields_are_passed_on() -> None:
     prompt = Prompt(({"role": "user", "content": "x"},), "m", extra={"seed": 7})
     assert prompt.body(max_tokens_field="max_tokens")["seed"] == 7
-
-
-def test_its_estimate_counts_every_message() -> None:
-    short, long = Prompt.from_text("Hello", model="m"), Prompt.from_text("Hello " * 90, model="m")
-    assert short.estimate() == 4 + 2
-    assert long.estimate() == 4 + 135
