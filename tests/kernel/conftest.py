@@ -55,8 +55,11 @@ def sandbox() -> Iterator[Open]:
 def bare_shell() -> Iterator[InteractiveShell]:
     """An IPython in this process, without a kernel: what a terminal has."""
     InteractiveShell.clear_instance()
-    quiet = Config({"HistoryManager": {"enabled": False}, "InteractiveShell": {"colors": "nocolor"}})
+    quiet = Config(
+        {"HistoryManager": {"enabled": False}, "InteractiveShell": {"colors": "nocolor"}}
+    )
     made = InteractiveShell.instance(config=quiet)
+    made.run_line_magic("load_ext", "storemagic")  # IPython registers its own at first use
     yield made
     made.run_line_magic("unload_ext", "gpt_magics")
     made.atexit_operations()
@@ -89,7 +92,7 @@ def kernel(one_kernel: Kernel) -> Iterator[Kernel]:
     """The kernel of all tests, emptied and with the extension freshly loaded."""
     one_kernel.run("%reset -f")
     cell = one_kernel.run("%load_ext gpt_magics")
-    assert not (cell.error or cell.errors or cell.text), cell
+    assert (cell.error, cell.errors, cell.text) == ("", "", "")
     yield one_kernel
     one_kernel.run("%unload_ext gpt_magics")
 

@@ -9,9 +9,10 @@ import threading
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import pytest
+from gpt_magics import configuration
 
 if TYPE_CHECKING:
+    import pytest
     from IPython.core.interactiveshell import InteractiveShell
 
 MAGICS = {"gpt", "gpt_batch", "gpt_limits"}
@@ -109,10 +110,8 @@ def test_reloading_leaves_no_duplicates(
     assert "Error" not in capsys.readouterr().out
 
 
-def test_what_was_configured_is_forgotten_by_unloading(
-    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shell.run_line_magic("reload_ext", "gpt_magics")
-    capsys.readouterr()
-    shell.run_cell("%gpt hello")
-    assert "No API key for api.openai.com" in capsys.readouterr().out
+def test_what_was_configured_is_forgotten_by_unloading(shell: InteractiveShell) -> None:
+    shell.run_cell("import gpt_magics; gpt_magics.configure(temperature=1.5)")
+    assert configuration.configured()["temperature"] == 1.5
+    shell.run_line_magic("unload_ext", "gpt_magics")
+    assert configuration.configured() == {}

