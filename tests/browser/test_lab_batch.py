@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -37,7 +38,9 @@ df = pd.DataFrame({{"review": [f"Review {{i}}: the coffee was good." for i in ra
 """
 
 
-BATCH = '%gpt_batch df.review "Is this positive? {review}" --into label --budget 0.05'
+BATCH = (
+    '%gpt_batch df.review "Is this positive? {review}" --into label --max-tokens 60 --budget 0.05'
+)
 KEPT = "print('kept', df.label.notna().sum() if 'label' in df else 'nothing')"
 
 
@@ -75,6 +78,8 @@ def test_numbers_change_while_the_cell_blocks_and_end_as_a_static_summary(
     seen = watch(notebook, 1, changes=8)
     assert is_running(notebook, 1)
     assert len(seen) >= 6, seen
+    # Late enough that the pictures for the README have something to show.
+    expect(notebook.panel(1)).to_contain_text(re.compile(rf"[56]\d of {ROWS} rows"), timeout=30_000)
     notebook.screenshot(notebook.panel(1), "batch-light")
     notebook.theme("dark")
     notebook.screenshot(notebook.panel(1), "batch-dark")
