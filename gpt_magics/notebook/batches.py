@@ -20,6 +20,7 @@ from gpt_magics.session.loop import wait
 from gpt_magics.session.session import Session
 
 _TITLE_LENGTH = 72
+_CELL_EVENTS = ("pre_run_cell", "post_run_cell")
 
 
 def run_batch(
@@ -58,7 +59,7 @@ def show_limits(shell: Any) -> None:
     if not has_browser(shell):
         print(text_summary(snapshot(session, recent, controls=False)))  # noqa: T201 - a terminal
     elif running:
-        _panel(session, running, shell, blocking=False)
+        _Visitor(shell, _panel(session, running, shell, blocking=False))
     else:
         from gpt_magics.notebook.live import summary_bundle  # noqa: PLC0415 - imports ipywidgets
 
@@ -87,6 +88,26 @@ def _panel(session: Session, jobs: list[Job], shell: Any, *, blocking: bool) -> 
     from gpt_magics.notebook.live import LivePanel  # noqa: PLC0415 - imports ipywidgets
 
     return LivePanel(session, jobs, shell, blocking=blocking)
+
+
+class _Visitor:
+    """A panel in a cell that has long ended, while its jobs run.
+
+    It turns itself into a summary when they end. What is published between two cells is lost to
+    nbclient and papermill, so the cells that follow do it again.
+    """
+
+    def __init__(self, shell: Any, panel: Any) -> None:
+        self._shell, self._panel = shell, panel
+        for event in _CELL_EVENTS:
+            shell.events.register(event, self.finish_if_ended)
+
+    def finish_if_ended(self, *_: object) -> None:
+        """Show the summary if the jobs have ended, and stop looking."""
+        if self._panel.jobs_ended:
+            for event in _CELL_EVENTS:
+                self._shell.events.unregister(event, self.finish_if_ended)
+            self._panel.finish()
 
 
 class _Home:

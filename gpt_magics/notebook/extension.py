@@ -40,6 +40,8 @@ def unload(shell: Any) -> None:
 
 def _remove_magics(shell: Any) -> None:
     registered = shell.magics_manager
+    if GptMagics.__name__ not in registered.registry:
+        return  # looking at every magic would import IPython's own lazy ones: 50 ms
     registered.registry.pop(GptMagics.__name__, None)
     for kind in ("line", "cell"):
         table = registered.magics[kind]

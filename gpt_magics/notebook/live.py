@@ -46,18 +46,22 @@ class LivePanel:
         self._handle: DisplayHandle = handle
         self._following = session.thread.submit(self._follow())
 
+    @property
+    def jobs_ended(self) -> bool:
+        """Whether there is nothing left to follow."""
+        return all(job.ended for job in self._jobs)
+
     def finish(self) -> None:
-        """Show the last state as a static summary, once."""
-        if self._ended:
-            return
-        self._ended = True
+        """Show the last state as a static summary. Doing so again shows the same."""
         last = self._snapshot(controls=False)
-        self._update(last)
+        if not self._ended:
+            self._ended = True
+            self._update(last)
         self._handle.update(summary_bundle(last), raw=True)
         self._panel.close()
 
     async def _follow(self) -> None:
-        while not all(job.ended for job in self._jobs) and not self._ended:
+        while not self.jobs_ended and not self._ended:
             self._update(self._snapshot(controls=self._controls))
             await asyncio.sleep(_PERIOD_SECONDS)
         if not self._blocking:  # else the waiting cell does it, as its own last output

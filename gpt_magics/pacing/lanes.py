@@ -74,7 +74,11 @@ class Lane:
             queue.remove(ticket)
 
     def clear(self) -> list[Ticket]:
-        """Empty the queue and return who waited, because going on is pointless."""
+        """Empty the queue and return who waited, because going on is pointless.
+
+        Whoever tries next goes alone again, to learn whether it is still so.
+        """
+        self._learned = False
         waiting = [*self._interactive, *self._batch]
         self._interactive.clear()
         self._batch.clear()
@@ -105,8 +109,12 @@ class Lane:
         now: float,
         *,
         worked: float | None = None,
+        refused: bool = False,
     ) -> None:
         """Correct the limits by what the answer to ``ticket`` reported.
+
+        A request that was ``refused`` for want of room was not charged; its own headers say
+        otherwise where a server charges it nevertheless.
 
         ``worked`` are the seconds that the server says it took. A request that had to connect
         first, or that a busy loop held up, came to it later than it was sent; taken as of the
@@ -116,6 +124,8 @@ class Lane:
         sent = now if ticket.sent is None else ticket.sent
         as_of = sent if worked is None else min(now, max(sent, now - worked))
         self._unanswered.pop(ticket, None)
+        if refused:
+            self._refund(ticket)
         if readings and not self._buckets:
             self.concurrency.open()
         for reading in readings:
@@ -126,8 +136,7 @@ class Lane:
         self.in_flight -= 1
         self._unanswered.pop(ticket, None)
         if not reached_server:
-            for dimension, stamp in ticket.stamps.items():
-                self._buckets[dimension].refund(ticket.ask.on(dimension), stamp)
+            self._refund(ticket)
 
     def pause(self, until: float) -> None:
         """Start nothing before ``until``: the server asked for it. Pauses only grow."""
@@ -179,6 +188,10 @@ class Lane:
         for bucket in self._buckets.values():
             delay = max(delay, bucket.wait(ask.on(bucket.dimension), now))
         return delay
+
+    def _refund(self, ticket: Ticket) -> None:
+        for dimension, stamp in ticket.stamps.items():
+            self._buckets[dimension].refund(ticket.ask.on(dimension), stamp)
 
     def _charge(self, ticket: Ticket, now: float) -> None:
         ticket.sent = now

@@ -128,10 +128,10 @@ def _judge_status(failure: Failure, attempt: int, max_attempts: int, jitter: flo
         return StopQueue(reason)
     if _TOO_LARGE.search(failure.message) or failure.status not in _RETRY_STATUSES:
         return GiveUp(reason)
-    refused = is_refusal(failure)
-    if attempt >= max_attempts * (_REFUSALS_PER_ATTEMPT if refused else 1):
+    limited = failure.status == 429  # noqa: PLR2004
+    if attempt >= max_attempts * (_REFUSALS_PER_ATTEMPT if limited else 1):
         return GiveUp(reason)
-    return Retry(reason, _delay(failure, attempt, jitter), whole_lane=refused)
+    return Retry(reason, _delay(failure, attempt, jitter), whole_lane=is_refusal(failure))
 
 
 def is_refusal(failure: Failure) -> bool:

@@ -35,9 +35,18 @@ class Slot:
     _loop: asyncio.AbstractEventLoop
     _open: bool = field(default=True)
 
-    def answered(self, readings: Sequence[Reading], *, worked: float | None = None) -> None:
-        """The answer's headers came; ``worked``: seconds that the server says it took."""
-        self.lane.answered(self.ticket, readings, self._loop.time(), worked=worked)
+    def answered(
+        self, readings: Sequence[Reading], *, worked: float | None = None, refused: bool = False
+    ) -> None:
+        """The answer's headers came.
+
+        Args:
+            readings: the limits that they report.
+            worked: seconds that the server says it took.
+            refused: whether the server had no room for the request.
+        """
+        now = self._loop.time()
+        self.lane.answered(self.ticket, readings, now, worked=worked, refused=refused)
         self._wake()
 
     def succeeded(self) -> None:

@@ -36,6 +36,7 @@ from gpt_magics.spend.budget import Reservation
 # An upload up to this size is buffered, so that it can be sent again.
 _REPLAYABLE_BYTES = 8_000_000
 _ERROR_STATUS = 400
+_REFUSED_STATUS = 429
 _MILLISECONDS = re.compile(r"[0-9]{1,9}")
 _ENCODING_HEADERS = {"content-encoding", "content-length", "transfer-encoding"}
 
@@ -175,7 +176,11 @@ class PacedHttpClient(DefaultAioHttpClient):
         # From here to the end without an await: nobody may start between a refusal's headers and
         # its pause.
         call.in_flight = False
-        slot.answered(readings(response.headers.multi_items()), worked=_seconds_worked(response))
+        slot.answered(
+            readings(response.headers.multi_items()),
+            worked=_seconds_worked(response),
+            refused=response.status_code == _REFUSED_STATUS,
+        )
         if response.status_code >= _ERROR_STATUS:
             slot.release()
             failure = failure_of_response(response, wall_now=time.time())

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gpt_magics.errors import BudgetError, UnknownPriceError
+from gpt_magics.wording import money
 
 # Sums of many small floats: a wall may not fall, nor stand in the way, by a rounding error.
 _ROUNDING = 1e-9
@@ -86,15 +87,16 @@ def reserve(budgets: Iterable[Budget], worst: float | None, *, model: str) -> Re
 def _check(budget: Budget, worst: float | None, model: str) -> None:
     if budget.left is None:
         return
+    limit, spent, reserved = money(budget.limit), money(budget.spent), money(budget.reserved)
     if worst is None:
         raise UnknownPriceError(
-            f"The price of {model!r} is unknown, so the {budget.name} budget of "
-            f"${budget.limit:.4f} cannot be kept. Give its price, in US dollars a million tokens: "
+            f"The price of {model!r} is unknown, so the {budget.name} budget of {limit} cannot be "
+            f"kept. Give its price, in US dollars a million tokens: "
             f"GptMagics.prices = {{{model!r}: (input, output)}}, or drop the budget."
         )
     if worst > budget.left + _ROUNDING:
         raise BudgetError(
-            f"The {budget.name} budget of ${budget.limit:.4f} does not cover the next request: "
-            f"${budget.spent:.4f} spent, ${budget.reserved:.4f} reserved for requests in flight, "
-            f"${worst:.4f} needed at worst. Raise the budget, or lower --max-tokens."
+            f"The {budget.name} budget of {limit} does not cover the next request: "
+            f"{spent} spent, {reserved} reserved for requests in flight, "
+            f"{money(worst)} needed at worst. Raise the budget, or lower --max-tokens."
         )

@@ -19,7 +19,7 @@ def test_the_worst_case_is_held_until_it_is_settled() -> None:
 def test_what_does_not_fit_is_refused_and_the_message_says_how_to_mend_it() -> None:
     budget = Budget("job", 1.0, spent=0.5)
     reserve([budget], 0.3, model="m")
-    with pytest.raises(BudgetError, match=r"\$0\.5000 spent, \$0\.3000 reserved.*--max-tokens"):
+    with pytest.raises(BudgetError, match=r"\$0\.50 spent, \$0\.30 reserved.*--max-tokens"):
         reserve([budget], 0.3, model="m")
     assert budget.reserved == 0.3
 
