@@ -17,6 +17,11 @@ settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests go last: from the first on, Playwright keeps a loop in the main thread."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI a skipped test is a failed one: nothing may go unseen there."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
