@@ -71,6 +71,8 @@ def ask(
         base_url=base_url,
         api_key=api_key,
     )
+    if not prompt or not prompt.strip():
+        raise PromptError("The prompt is empty. Say what to ask.")
     running = _session_for(chosen)
     asked = Prompt.from_text(
         prompt,
@@ -92,6 +94,7 @@ def batch(
     limit: int | None = None,
     budget: float | None = None,
     title: str | None = None,
+    handle: str = "job",
     **options: Any,
 ) -> Job:
     """Ask for every row of a source. Returns at once; ``.result()`` waits for the answers.
@@ -105,6 +108,7 @@ def batch(
         limit: ask for the first so many rows only.
         budget: US dollars that this job may spend.
         title: what displays call the job.
+        handle: by what name messages speak of the job.
         **options: model, system, temperature, max_tokens, max_in_flight, timeout, max_attempts,
             base_url, api_key: see ``Settings``.
 
@@ -114,7 +118,7 @@ def batch(
     rows = source if isinstance(source, ListSource | PandasSource) else open_source(source)
     template = _template(rows, prompt)
     _check_names(rows, template, names or {}, into)
-    if limit is not None and limit < 1:
+    if limit is not None and (type(limit) is not int or limit < 1):
         raise OptionError(f"limit must be a whole number of at least 1; got {limit!r}.")
     if budget is not None:
         budget = settings(budget=budget).budget
@@ -130,6 +134,7 @@ def batch(
         limit=limit,
         budget=budget,
         title=title or f"batch over {len(rows)} rows",
+        handle=handle,
     )
     _jobs[job.id] = job
     return job
@@ -162,12 +167,15 @@ def running_session() -> Session:
     return session(configured())
 
 
-def close() -> None:
-    """End the session: its jobs, its sockets, its thread. The next use begins anew."""
+def close(*, keep_spend: bool = False) -> None:
+    """End the session: its jobs, its sockets, its thread. The next use begins anew.
+
+    With ``keep_spend`` what was spent still counts against the session's budget.
+    """
     for job in _jobs.values():
         job.cancel()
     _jobs.clear()
-    close_session()
+    close_session(keep_spend=keep_spend)
 
 
 def _session_for(chosen: Settings) -> Session:

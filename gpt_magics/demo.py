@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -82,20 +83,42 @@ def run_lab(*, local_model: bool = False, real: bool = False, browser: bool = Tr
     if os.name == "posix" and os.geteuid() == 0:
         arguments.append("--allow-root")
     if real:
-        return subprocess.call(arguments)  # noqa: S603 - our own interpreter
+        return _run_until_told(arguments, dict(os.environ))
     with _sandbox(local_model=local_model) as box:
         print(f"A sandbox answers at {box.url}; nothing leaves this machine.")
-        return subprocess.call(arguments, env=_environment(box))  # noqa: S603
+        return _run_until_told(arguments, _environment(box))
+
+
+def _run_until_told(arguments: list[str], environment: dict[str, str]) -> int:
+    """Run a program; when this one is told to end, the other ends first."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    with subprocess.Popen(arguments, env=environment) as running:  # noqa: S603 - our interpreter
+        try:
+            return running.wait()
+        except KeyboardInterrupt:
+            running.terminate()
+            return running.wait()
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def unpack() -> Path:
     """The quickstart and its data in a folder of the user's, copied if it is not there yet."""
     source = _notebooks()
-    _FOLDER.mkdir(exist_ok=True)
-    for path in source.iterdir():
-        target = _FOLDER / path.name
-        if path.is_file() and not target.exists():
-            shutil.copyfile(path, target)
+    try:
+        _FOLDER.mkdir(exist_ok=True)
+        for path in source.iterdir():
+            target = _FOLDER / path.name
+            if path.is_file() and not target.exists():
+                shutil.copyfile(path, target)
+    except OSError as error:
+        raise OptionError(
+            f"Cannot write to {_FOLDER.absolute()}: {error.strerror}. Run it in another directory."
+        ) from None
     return _FOLDER
 
 

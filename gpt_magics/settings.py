@@ -36,6 +36,7 @@ _LEAST = {
     "budget": 0.0,
     "temperature": 0.0,
 }
+_MOST = {"temperature": 2.0}
 _WHOLE = {"max_in_flight", "max_attempts", "max_tokens"}
 
 KEY_LIKE = re.compile(r"\b(sk|rk|pk|gsk|xai|key)-[A-Za-z0-9_\-*]{4,}|Bearer\s+\S+")
@@ -104,7 +105,8 @@ class Settings:
             if not _is_loopback(self.base_url):
                 raise NoKeyError(
                     f"No API key for {self.server}. Put OPENAI_API_KEY=… into the environment or "
-                    "a .env file, or run %config GptMagics.api_key = '…'. To try without a key: "
+                    "a .env file, or run gpt_magics.configure(api_key=getpass.getpass()), which "
+                    "keeps it out of the notebook. To try without a key: "
                     "gpt-magics sandbox, then %config GptMagics.base_url = "
                     "'http://127.0.0.1:8765/v1'."
                 )
@@ -169,6 +171,8 @@ def _number(name: str, value: Any) -> float | int:
         whole = number == float(value)
     except (TypeError, ValueError, OverflowError):
         raise OptionError(f"{name} must be a number; got {value!r}.") from None
+    if number > _MOST.get(name, number):
+        raise OptionError(f"{name} must be at most {_MOST[name]}; got {value!r}.")
     if isinstance(value, bool) or not _LEAST[name] <= number < float("inf"):
         raise OptionError(f"{name} must be at least {_LEAST[name]}; got {value!r}.")
     if not whole:
@@ -183,6 +187,8 @@ def _text(name: str, value: str) -> str:
         raise OptionError(f"format must be one of {', '.join(FORMATS)}; got {value!r}.")
     if name == "base_url":
         return _url(value)
+    if name == "model" and not value.strip():
+        raise OptionError("model is empty. Give the model's name on the server.")
     return value
 
 

@@ -15,6 +15,7 @@ from gpt_magics.errors import (
     MissingValueError,
     PromptError,
     RequestError,
+    UnknownPriceError,
 )
 from gpt_magics.jobs.progress import ProgressLine
 from gpt_magics.jobs.pulse import Pulse
@@ -47,6 +48,7 @@ class Job:
         finished: done when the job has ended, for whatever reason.
         rows: how many rows it asks for.
         into: the column that takes the answers, if any.
+        truncated: how many answers were cut off at ``max_tokens``.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Job:
         limit: int | None = None,
         budget: float | None = None,
         title: str = "batch",
+        handle: str = "job",
     ) -> None:
         self.id = f"gpt-{next(_numbers)}"
         self.title = title
@@ -74,6 +77,8 @@ class Job:
         self.budget = Budget(f"job {self.id}", budget)
         self.pulse = Pulse()
         self.last_message = ""
+        self.truncated = 0
+        self._handle = handle
         self._retries: Counter[str] = Counter()
         self._session, self._source, self._template, self._names = session, source, template, names
         # Taken now: what happens to the frame later must not change what is asked.
@@ -88,6 +93,8 @@ class Job:
         parts = [f"{exact(progress.done)} of {exact(self.rows)} rows done"]
         if progress.failed:
             parts.append(f"{exact(progress.failed)} failed")
+        if self.truncated:
+            parts.append(f"{exact(self.truncated)} cut off at max_tokens")
         parts.append(f"{exact(progress.tokens_in)} + {exact(progress.tokens_out)} tokens")
         parts.append(money(progress.cost, known=progress.cost_known))
         parts.append(duration(progress.seconds))
@@ -225,7 +232,14 @@ class Job:
         self._done += 1
         self._tokens_in += answer.usage.input
         self._tokens_out += answer.usage.output
+        if answer.finish_reason == "length":
+            self.truncated += 1
+            self.last_message = f"{exact(self.truncated)} answers were cut off at --max-tokens"
         self._ended_row(call)
+
+    def held_back(self, reason: str) -> None:
+        """Rows wait for something other than the server's limits."""
+        self.last_message = reason
 
     def failed(self, failure: FailedRow, call: Call | None) -> None:
         """A row failed for good."""
@@ -241,11 +255,12 @@ class Job:
         self.pulse.stop()
         kept = f"{exact(self._done)} of {exact(self.rows)} rows are done and kept"
         if state is State.CANCELLED:
-            self.error = CancelledError(f"Cancelled: {kept}. Resume with job.resume().")
+            self.error = CancelledError(f"Cancelled: {kept}. {self._handle}.resume() goes on.")
         elif error is not None:
-            self.reason = error.reason if isinstance(error, RequestError) else "budget reached"
+            self.reason = _reason(error)
             self.last_message = str(error)
-            error.args = (f"{error} {kept}; job.resume() goes on." if self._done else str(error),)
+            if self._done:
+                error.args = (f"{error} {kept}; {self._handle}.resume() goes on.",)
             self.error = error
 
     def _ended_row(self, call: Call | None) -> None:
@@ -273,6 +288,12 @@ class Job:
         while not self.finished.done():  # noqa: ASYNC110 - see above
             await asyncio.sleep(_HEARTBEAT_SECONDS)
         return self.result()
+
+
+def _reason(error: GptMagicsError) -> str:
+    if isinstance(error, RequestError):
+        return error.reason
+    return "unknown price" if isinstance(error, UnknownPriceError) else "budget reached"
 
 
 def _as_text(value: object) -> str:

@@ -47,8 +47,17 @@ class Rows(Protocol):
     def failed(self, failure: FailedRow, call: Call | None) -> None:
         """A row failed for good."""
 
+    def held_back(self, reason: str) -> None:
+        """Rows wait for something other than the server's limits."""
+
     def changed(self, state: State, error: GptMagicsError | None) -> None:
         """The runner's state has changed; ``error`` is what stopped it."""
+
+
+_HELD_BACK = (
+    "Fewer rows at once than could be: the budget covers no more worst cases. A smaller "
+    "--max-tokens makes them smaller."
+)
 
 
 @dataclass(eq=False, slots=True)
@@ -206,6 +215,7 @@ class Runner:
         worker.call = None
         if not any(other.call is not None for other in self._workers):
             return False
+        self._rows.held_back(_HELD_BACK)
         await self._settled.wait()
         return self._state is State.RUNNING
 

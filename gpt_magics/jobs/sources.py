@@ -7,6 +7,7 @@ the job was submitted, and takes the answers back by position.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -103,13 +104,16 @@ class PandasSource:
         if main is not None:  # also for columns whose name no placeholder could spell
             self._labels.setdefault(TEXT, self._labels[main])
         self.names = tuple(self._labels)
+        self._index = frame.index
+        self._read: dict[str, list[Any]] = {}
 
     def __len__(self) -> int:
         return self._rows
 
     def columns(self, names: Iterable[str]) -> dict[str, list[Any]]:
         """The values of these columns, with ``None`` for NaN, NaT and NA."""
-        return {name: self._values(self._frame[self._labels[name]]) for name in names}
+        self._read = {name: self._values(self._frame[self._labels[name]]) for name in names}
+        return self._read
 
     def check_writable(self, name: str) -> None:
         """Raise ``SourceError`` for a source that only the job holds."""
@@ -121,7 +125,7 @@ class PandasSource:
 
     def write(self, name: str, answers: Sequence[object], *, untouched: Iterable[int]) -> None:
         """Set a column of the frame that was passed in, by position, whatever its index."""
-        self._check_length()
+        self._check_rows()
         label = self._label(name)
         values = list(answers)
         if label in self._frame.columns:
@@ -132,7 +136,7 @@ class PandasSource:
 
     def frame(self, name: str, answers: Sequence[object]) -> Any:
         """A copy of the frame with the answers in column ``name``."""
-        self._check_length()
+        self._check_rows()
         copy = self._frame.copy()
         copy[self._label(name)] = self._column(answers)
         return copy
@@ -142,12 +146,25 @@ class PandasSource:
         new = name if columns.nlevels == 1 else (name, *[""] * (columns.nlevels - 1))
         return next((label for label in columns if label == new or str(label) == name), new)
 
-    def _check_length(self) -> None:
+    def _check_rows(self) -> None:
+        """Refuse if rows came, went or moved since the job began: positions would lie."""
         if len(self._frame) != self._rows:
             raise SourceError(
                 f"The frame had {self._rows} rows when the job began and has {len(self._frame)} "
                 "now, so answers and rows no longer match. The answers are in job.texts."
             )
+        if not self._frame.index.equals(self._index) or any(map(self._is_shuffled, self._read)):
+            raise SourceError(
+                "The frame's rows have moved since the job began (sorted, perhaps), so answers and "
+                "rows no longer match. The answers, in the old order, are in job.texts."
+            )
+
+    def _is_shuffled(self, name: str) -> bool:
+        """Whether a column that was read holds the same values in another order."""
+        if self._labels[name] not in self._frame.columns:
+            return False
+        before, now = self._read[name], self._values(self._frame[self._labels[name]])
+        return now != before and Counter(map(repr, now)) == Counter(map(repr, before))
 
     def _column(self, answers: Sequence[object]) -> Any:
         import pandas as pd  # noqa: PLC0415 - the caller has it; we do not depend on it

@@ -20,6 +20,7 @@ from gpt_magics.session.loop import wait
 from gpt_magics.session.session import Session
 
 _TITLE_LENGTH = 72
+_HANDLE = "_gpt_job"
 _CELL_EVENTS = ("pre_run_cell", "post_run_cell")
 
 
@@ -37,7 +38,10 @@ def run_batch(
     rows = read_source(source, names)
     if into is not None and isinstance(rows, ListSource) and not into.isidentifier():
         raise SourceError(f"--into {into}: for a list, the answers need a variable's name.")
-    job = api.batch(rows, prompt, names=names, into=into, title=_title(source, into), **options)
+    title = _title(source, into)
+    options |= {"title": title, "handle": _HANDLE}
+    job = api.batch(rows, prompt, names=names, into=into, **options)
+    shell.user_ns[_HANDLE] = job  # the way back to it where the cell cannot return it
     home = _Home(shell, job, rows)
     if background:
         shell.events.register("pre_run_cell", home.deliver_if_ended)
@@ -78,7 +82,7 @@ def _follow(shell: Any, job: Job) -> None:
     except KeyboardInterrupt:
         job.cancel()
         wait(job.finished)
-        raise
+        raise KeyboardInterrupt(str(job.error or "")) from None  # without our frames
     finally:
         if panel is not None:
             panel.finish()

@@ -35,7 +35,9 @@ def unload(shell: Any) -> None:
     if "gpt_magics.api" in sys.modules:
         from gpt_magics import api  # noqa: PLC0415
 
-        api.close()
+        for job in [job for job in api.jobs() if not job.ended]:
+            print(f"gpt_magics: unloading cancels {job!r}")  # noqa: T201 - the cell's own output
+        api.close(keep_spend=True)
 
 
 def _remove_magics(shell: Any) -> None:

@@ -81,6 +81,10 @@ class GptMagics(Magics):
         from gpt_magics import configuration  # noqa: PLC0415 - after the check, see _check
 
         configuration.configure(**{change["name"]: change["new"]})
+        if change["name"] == "api_key":
+            for config in (self.config, getattr(self.shell, "config", {})):
+                if "api_key" in config.get("GptMagics", {}):
+                    config["GptMagics"]["api_key"] = change["new"]  # a Secret, for IPython's own
 
     @no_var_expand
     @needs_local_scope
@@ -160,7 +164,8 @@ class GptMagics(Magics):
             --budget USD             what this batch may spend; a wall, not a warning
             --background             return at once; watch with %gpt_limits
 
-        Returns the job: .result(), .failures, .frame, .progress, .pause(), .resume(), .cancel().
+        Returns the job, which is also in ``_gpt_job``: .result(), .texts (the answers so far),
+        .failures, .frame, .progress, .pause(), .resume(), .cancel().
         """
         from gpt_magics.notebook.batches import run_batch  # noqa: PLC0415 - imports openai
 

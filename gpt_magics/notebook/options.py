@@ -43,6 +43,12 @@ class OptionParser(argparse.ArgumentParser):
         action = self._option_string_actions.get(word)
         return action is not None and action.nargs != 0
 
+    def refuse_options_in(self, prompt: str) -> None:
+        """Refuse an unquoted prompt that ends in one of our options: it would be sent as text."""
+        last = prompt.split()[-2:]
+        if len(last) > 1 and self.takes_value(last[0]):
+            self.error(f"{last[0]} stands behind the prompt; put it before, or quote the prompt")
+
     def _refuse_repeated(self, words: Sequence[str]) -> None:
         seen = set()
         for word in words:
@@ -95,6 +101,7 @@ def split_prompt(line: str, parser: OptionParser) -> tuple[list[str], str]:
         after = rest[end:].strip()
         if end > 1 and (not after or after.startswith("-")):
             return words + split(after), unquote(rest[:end])
+    parser.refuse_options_in(rest)
     return words, rest
 
 

@@ -54,6 +54,8 @@ class Placeholder:
                     f"{self.text} cannot be looked up: {step} failed with "
                     f"{type(error).__name__} on a value of type {type(value).__name__}."
                 ) from None
+        if callable(value) and not isinstance(value, type) and not hasattr(value, "dtype"):
+            raise PromptError(f"{self.text} is a function; call it first and name its value.")
         return value
 
 

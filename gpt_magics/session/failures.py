@@ -22,8 +22,8 @@ _LONGEST_MESSAGE = 300
 _SHORTEST_SECRET = 8  # "sandbox", "ollama" and the like are words, and none of the secret ones
 
 _WORDS = {
-    "wrong key": "{server} refused the API key. Check OPENAI_API_KEY, or set it with "
-    "%config GptMagics.api_key = '…'.",
+    "wrong key": "{server} refused the API key. Check OPENAI_API_KEY, or set another "
+    "with gpt_magics.configure(api_key=getpass.getpass()).",
     "unknown model": "{server} does not know the model {model!r}. Check its name (-m), or what "
     "your key may use.",
     "unreachable server": "Cannot reach {url}. Check the address (OPENAI_BASE_URL) and that the "
@@ -81,6 +81,8 @@ def explain(call: Call, connection: Connection, server: str) -> RequestError:
         timeout=f"{call.timeout:g} s" if call.timeout else "its time",
         attempts=_attempts(call.attempts),
     )
+    if failure.status == 404 and not connection.base_url.endswith("/v1"):  # noqa: PLR2004
+        words += " Most servers want an address that ends in /v1."
     kind = QueueStoppedError if isinstance(call.verdict, StopQueue) else RequestError
     words = without_keys(words, connection.api_key)
     return kind(words, reason=reason, status=failure.status, attempts=call.attempts)

@@ -84,6 +84,12 @@ class Meter:
         else:
             self.settle(call, reservation, tail)
 
+    def count_abandoned(self, call: Call) -> None:
+        """An attempt got no answer, but its prompt at least may be billed: count that."""
+        if call.model:
+            usage = Usage(call.prompt_tokens, 0, estimated=True)
+            self._count(call, Reservation((self.session, *call.budgets), 0.0), usage, call.model)
+
     def settle_abandoned(self, call: Call, reservation: Reservation) -> None:
         """Settle a call that was cancelled in flight: its prompt at least may be billed."""
         if call.model and reservation.open:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from gpt_magics.session.failures import explain
 from gpt_magics.session.loop import LoopThread
 from gpt_magics.session.metering import Meter
 from gpt_magics.session.pacer import Pacer
-from gpt_magics.session.transport import PacedHttpClient, PacedSyncHttpClient
+from gpt_magics.session.transport import KEY_STAND_IN, PacedHttpClient, PacedSyncHttpClient
 from gpt_magics.settings import OPENAI_URL, Connection, Settings, load
 from gpt_magics.spend.budget import Budget
 from gpt_magics.spend.prices import Prices
@@ -65,7 +66,7 @@ class Session:
         self.settings = settings
         self.thread = LoopThread()
         self.pacer = Pacer(self.thread.loop, max_in_flight=settings.max_in_flight)
-        self.budget = Budget("session", settings.budget)
+        self.budget = Budget("session", settings.budget, _spent_before)
         self.meter = Meter(self.budget, Prices(settings.prices))
         self._clients: dict[Connection, AsyncOpenAI] = {}
         self._transports: dict[Connection, PacedHttpClient] = {}
@@ -166,6 +167,7 @@ class Session:
                 pacer=self.pacer,
                 meter=self.meter,
                 base_url=settings.base_url,
+                api_key=connection.api_key,
                 key=len(self._transports),
                 timeout=settings.timeout,
                 max_attempts=settings.max_attempts,
@@ -178,6 +180,7 @@ class Session:
 
 _session: Session | None = None
 _session_lock = threading.Lock()
+_spent_before = 0.0  # US dollars spent by sessions that %unload_ext or %reload_ext has ended
 
 
 def session(overrides: Mapping[str, Any] | None = None) -> Session:
@@ -195,20 +198,36 @@ def current_session() -> Session | None:
     return _session
 
 
-def close_session() -> None:
-    """End the session, its thread and its sockets. The next use makes a new one."""
-    global _session
+def close_session(*, keep_spend: bool = False) -> None:
+    """End the session, its thread and its sockets. The next use makes a new one.
+
+    With ``keep_spend`` what it spent still counts against the next one's budget.
+    """
+    global _session, _spent_before  # noqa: PLW0603
     with _session_lock:
         closing, _session = _session, None
         atexit.unregister(close_session)
+        spent = closing.budget.spent if closing is not None else _spent_before
+        _spent_before = spent if keep_spend else 0.0
     if closing is not None:
         closing.close()
+
+
+def _forget_in_child() -> None:
+    """A forked child has no loop thread; it makes a session of its own."""
+    global _session, _session_lock
+    _session, _session_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
 
 
 def _sdk_options(connection: Connection) -> dict[str, Any]:
     return {
         "base_url": connection.base_url,
-        "api_key": str(connection.api_key),
+        # The SDK's frames hold its headers in plain variables, which a verbose traceback shows.
+        "api_key": KEY_STAND_IN,
         "organization": connection.organization,
         "project": connection.project,
         "max_retries": 0,  # retries are ours: each one queues, counts and pays again

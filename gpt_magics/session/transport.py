@@ -31,10 +31,14 @@ from gpt_magics.session.loop import LoopThread, wait
 from gpt_magics.session.metering import Meter
 from gpt_magics.session.pacer import LaneKey, Pacer, Slot
 from gpt_magics.session.streams import BridgedStream, MeteredStream, SyncBridgedStream
+from gpt_magics.settings import Secret
 from gpt_magics.spend.budget import Reservation
 
 # An upload up to this size is buffered, so that it can be sent again.
 _REPLAYABLE_BYTES = 8_000_000
+KEY_STAND_IN = "kept-by-gpt_magics"
+"""What the SDK is given for a key; the real one is put in at the choke point."""
+
 _ERROR_STATUS = 400
 _REFUSED_STATUS = 429
 _MILLISECONDS = re.compile(r"[0-9]{1,9}")
@@ -72,6 +76,7 @@ class PacedHttpClient(DefaultAioHttpClient):
         pacer: Pacer,
         meter: Meter,
         base_url: str,
+        api_key: Secret,
         key: int,
         timeout: float,
         max_attempts: int,
@@ -79,6 +84,7 @@ class PacedHttpClient(DefaultAioHttpClient):
         super().__init__(timeout=httpx2.Timeout(timeout, connect=min(timeout, 10.0)))
         self._thread, self._pacer, self._meter = thread, pacer, meter
         self._address, self._key, self._max_attempts = base_url, key, max_attempts
+        self._api_key = api_key
         self._server_seen = False
         self._retrying = AsyncRetrying(
             retry=retry_if_exception(_is_retry), wait=_own_wait, sleep=asyncio.sleep
@@ -139,6 +145,8 @@ class PacedHttpClient(DefaultAioHttpClient):
         if call is None:
             call = call_of_own_code(body)
         call.base_url = self._address
+        if request.headers.get("authorization") == f"Bearer {KEY_STAND_IN}":
+            request.headers["authorization"] = f"Bearer {self._api_key}"
         errand = _Errand(
             request, call, self._meter.reserve(call), stream, options, replayable=body is not None
         )
@@ -168,7 +176,10 @@ class PacedHttpClient(DefaultAioHttpClient):
                 await response.aclose()
         except (httpx2.RequestError, TimeoutError) as error:
             call.in_flight = False
-            slot.release(reached_server=not never_reached(error))
+            reached = not never_reached(error)
+            slot.release(reached_server=reached)
+            if reached:
+                self._meter.count_abandoned(call)
             raise self._failed_attempt(errand, slot, failure_of_exception(error), error) from error
         except BaseException:
             slot.release()

@@ -91,8 +91,8 @@ def _check(budget: Budget, worst: float | None, model: str) -> None:
     if worst is None:
         raise UnknownPriceError(
             f"The price of {model!r} is unknown, so the {budget.name} budget of {limit} cannot be "
-            f"kept. Give its price, in US dollars a million tokens: "
-            f"GptMagics.prices = {{{model!r}: (input, output)}}, or drop the budget."
+            f"kept. Give its price, in US dollars a million tokens: %config GptMagics.prices = "
+            f"{{{model!r}: (input, output)}}, or drop the budget."
         )
     if worst > budget.left + _ROUNDING:
         raise BudgetError(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
-from kernels import Kernel
+from kernels import Kernel, configure
 from traitlets.config import Config
 
 from gpt_magics import api, configuration
@@ -96,8 +96,3 @@ def kernel(one_kernel: Kernel) -> Iterator[Kernel]:
     assert (cell.error, cell.errors, cell.text) == ("", "", "")
     yield one_kernel
     one_kernel.run("%unload_ext gpt_magics")
-
-
-def configure(run: Any, box: Sandbox) -> None:
-    for name, value in (("base_url", box.url), ("api_key", box.key), ("model", "sandbox-echo")):
-        run(f"%config GptMagics.{name} = {value!r}")

@@ -114,3 +114,8 @@ class Kernel:
         cell = self.run(f"import json; print(json.dumps({expression}))")
         assert not cell.error, cell.traceback
         return json.loads(cell.text)
+
+
+def configure(run: Any, box: Sandbox) -> None:
+    for name, value in (("base_url", box.url), ("api_key", box.key), ("model", "sandbox-echo")):
+        run(f"%config GptMagics.{name} = {value!r}")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
-from conftest import configure
-from kernels import WIDGET, environment, eventually
+from kernels import WIDGET, configure, environment, eventually
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
