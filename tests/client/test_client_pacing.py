@@ -89,7 +89,8 @@ def test_large_prompts_are_not_overtaken(serve: Serve) -> None:
     rows = [f"row {n} " + "x" * (2000 if n % 5 == 2 else 0) for n in range(20)]
     assert gpt_magics.batch(rows).result() == rows
     arrived = list(dict.fromkeys(contents(box)))
-    assert all(abs(arrived.index(row) - place) < 3 for place, row in enumerate(rows))
+    # What is sent together arrives in any order; smallest-first would put row 2 behind 16 others.
+    assert all(abs(arrived.index(row) - place) < 8 for place, row in enumerate(rows))
     assert refusals(box) <= 1
 
 
