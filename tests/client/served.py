@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from gpt_magics.sandbox import Sandbox
 
@@ -41,14 +40,6 @@ def chats(box: Sandbox) -> list[Any]:
 
 def refusals(box: Sandbox) -> int:
     return int(sum(box.stats()["refused"].values()))
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait until something holds that another thread is about to do."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it never came to hold"
-        time.sleep(0.002)
 
 
 def everything_said(error: BaseException) -> str:

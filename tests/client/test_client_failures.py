@@ -6,7 +6,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from served import AMPLE, Reply, chat_reply, eventually, everything_said, stub
+from served import AMPLE, Reply, chat_reply, everything_said, stub
+from waiting import eventually
 
 import gpt_magics
 from gpt_magics import api

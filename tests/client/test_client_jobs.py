@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from served import AMPLE, contents, eventually
+from served import AMPLE, contents
+from waiting import eventually
 
 import gpt_magics
 from gpt_magics import api

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from served import AMPLE, eventually
+from served import AMPLE
+from waiting import eventually
 
 import gpt_magics
 from gpt_magics import api

@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from served import AMPLE, contents, eventually, refusals, user
+from served import AMPLE, contents, refusals, user
+from waiting import eventually
 
 import gpt_magics
 from gpt_magics import api

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
-from served import AMPLE, Reply, eventually, everything_said, stream_reply, stub, user
+from served import AMPLE, Reply, everything_said, stream_reply, stub, user
+from waiting import eventually
 
 import gpt_magics
 from gpt_magics import api

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jupyter_client.manager import KernelManager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from gpt_magics.sandbox import Sandbox
@@ -25,13 +24,6 @@ class Open(Protocol):
     """Open a sandbox that is closed when the test ends."""
 
     def __call__(self, **options: Any) -> Sandbox: ...
-
-
-def eventually(holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it never came to hold"
-        time.sleep(0.01)
 
 
 def environment(folder: Path) -> dict[str, str]:

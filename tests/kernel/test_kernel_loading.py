@@ -9,7 +9,7 @@ import threading
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from kernels import eventually
+from waiting import eventually
 
 from gpt_magics import configuration
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
-from kernels import WIDGET, configure, environment, eventually
+from kernels import WIDGET, configure, environment
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from waiting import eventually
 
 if TYPE_CHECKING:
     from kernels import Cell, Kernel, Open

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from kernels import eventually
+from waiting import eventually
 
 from gpt_magics import api
 from gpt_magics.errors import GptMagicsError

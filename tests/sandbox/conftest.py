@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+import waiting
 from openai import AsyncOpenAI, OpenAI
 
 from gpt_magics.sandbox import Sandbox
@@ -76,11 +76,4 @@ def at_once() -> Callable[..., list[Any]]:
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], bool]], None]:
     """Wait until something holds that another thread is about to do."""
-
-    def wait(holds: Callable[[], bool]) -> None:
-        end = time.monotonic() + 5
-        while not holds():
-            assert time.monotonic() < end, "it never came to hold"
-            time.sleep(0.002)
-
-    return wait
+    return waiting.eventually

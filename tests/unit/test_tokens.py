@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gpt_magics.spend.tokens import Correction, Usage, estimate_messages, estimate_text
+from gpt_magics.spend.tokens import Usage, estimate_messages, estimate_text
 
 
 @pytest.mark.parametrize(
@@ -47,25 +47,6 @@ def test_content_of_another_shape_costs_its_message(content: object) -> None:
 
 def test_a_message_without_content_costs_four() -> None:
     assert estimate_messages([{"role": "assistant", "tool_calls": []}]) == 4
-
-
-def test_the_correction_learns_what_the_server_counts() -> None:
-    correction = Correction()
-    assert correction.apply(100) == 100
-    for _ in range(100):
-        correction.learn(estimated=100, real=140)
-    assert correction.apply(100) == 140
-
-
-@pytest.mark.parametrize(("estimated", "real"), [(0, 5), (5, 0), (-1, 5), (5, -1)])
-def test_the_correction_learns_nothing_from_nothing(estimated: int, real: int) -> None:
-    correction = Correction()
-    correction.learn(estimated=estimated, real=real)
-    assert correction.ratio == 1.0
-
-
-def test_a_corrected_estimate_is_at_least_one() -> None:
-    assert Correction().apply(0) == 1
 
 
 def test_total_is_input_and_output() -> None:
