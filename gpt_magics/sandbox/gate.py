@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpt_magics.sandbox.dialects import dialect
 from gpt_magics.sandbox.faults import Fate, Faults
 from gpt_magics.sandbox.limits import Allowance
-from gpt_magics.sandbox.options import ECHO_MODEL
+from gpt_magics.sandbox.options import ECHO_MODEL, with_limits
 from gpt_magics.sandbox.wire import (
     Problem,
     missing_key,
@@ -18,6 +19,7 @@ from gpt_magics.sandbox.wire import (
 )
 
 if TYPE_CHECKING:
+    from gpt_magics.sandbox.limits import Refusal
     from gpt_magics.sandbox.options import SandboxOptions
 
 _NO_MODEL = ""
@@ -42,11 +44,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a request is let in (``fate``) or not (``problem``), and the rate headers."""
+    """Whether a request is let in (``fate``) or not (``problem``), and the rate headers.
+
+    ``rival`` is how many requests of the other client went before it.
+    """
 
     headers: dict[str, str]
     fate: Fate | None = None
     problem: Problem | None = None
+    rival: int = 0
 
 
 class Gate:
@@ -57,11 +63,28 @@ class Gate:
         self._started = now
         self._faults = Faults(options)
         self._allowances: dict[str, Allowance] = {}
+        self._dialect = dialect(options.dialect, window=options.window)
         self._models = {*options.models, ECHO_MODEL}
         # Another server knows its own models.
         self._any_model = bool(options.upstream or options.local_model)
 
-    def check(self, entry: Entry, now: float, *, at_work: int, billed: int) -> Verdict:
+    def change_limits(self, now: float, **limits: int | None) -> dict[str, int | None]:
+        """Change ``rpm``, ``tpm`` or ``rpd`` of every model at ``now``; returns what holds then.
+
+        ``None`` leaves a limit as it is.
+
+        Raises:
+            OptionError: a limit cannot work.
+        """
+        self._options = with_limits(self._options, **limits)
+        for allowance in self._allowances.values():
+            allowance.change(now, **limits)
+        options = self._options
+        return {"rpm": options.rpm, "tpm": options.tpm, "rpd": options.rpd}
+
+    def check(
+        self, entry: Entry, now: float, *, at_work: int, billed: int, wall: float = 0.0
+    ) -> Verdict:
         """Admit ``entry`` or say why not.
 
         Args:
@@ -69,24 +92,27 @@ class Gate:
             now: monotonic seconds.
             at_work: how many requests are being answered.
             billed: how many model requests were answered or are being answered.
+            wall: unix seconds, for the dialects that tell points in time.
         """
         problem = self._stranger(entry) or self._misplaced(entry)
         if problem is not None:
             return Verdict({}, problem=problem)
-        allowance = self._allowance(entry.model)
         problem = self._unwelcome(entry, at_work, billed)
-        waits: dict[str, str] = {}
+        if problem is not None and isinstance(problem.instead, str):
+            # A proxy in front knows nothing of the limits behind it.
+            return Verdict({}, problem=problem)
+        allowance = self._allowance(entry.model)
+        before = allowance.rival_drawn
+        refusal, waits = None, {}
         if problem is None:
-            options = self._options
-            refusal = allowance.admit(entry.tokens, now, charge_refused=options.charge_refused)
-            if refusal is not None:
-                text = refusal.message(entry.model or "this endpoint")
-                problem = Problem(429, text, kind=refusal.unit, code="rate_limit_exceeded")
-                waits = refusal.headers()
-        headers = {**self._rate_headers(allowance, entry, now), **waits}
-        if problem is not None:
-            return Verdict(headers, problem=problem)
-        return Verdict(headers, fate=self._faults.draw())
+            charge = self._options.charge_refused
+            refusal = allowance.admit(entry.tokens, now, charge_refused=charge)
+        if refusal is not None:
+            problem = self._dialect.problem(refusal, entry.model or "this endpoint", wall)
+            waits = self._dialect.waits(refusal, wall)
+        headers = {**self._rate_headers(allowance, entry, refusal, now, wall), **waits}
+        fate = self._faults.draw(at_work) if problem is None else None
+        return Verdict(headers, fate, problem, rival=allowance.rival_drawn - before)
 
     def _stranger(self, entry: Entry) -> Problem | None:
         key = self._options.api_key
@@ -102,7 +128,7 @@ class Gate:
     def _unwelcome(self, entry: Entry, at_work: int, billed: int) -> Problem | None:
         options = self._options
         if options.max_in_flight is not None and at_work >= options.max_in_flight:
-            return overloaded()
+            return overloaded(options.overload)
         if options.credit is not None and entry.model is not None and billed >= options.credit:
             return no_credit()
         return None
@@ -113,10 +139,10 @@ class Gate:
         if found is None:
             if len(self._allowances) >= _MOST_BUCKETS:
                 name = _NO_MODEL
-            found = self._allowances.setdefault(name, self._fresh())
+            found = self._allowances.setdefault(name, self._fresh(name))
         return found
 
-    def _fresh(self) -> Allowance:
+    def _fresh(self, name: str) -> Allowance:
         options = self._options
         # Every bucket counts from the start of the server, whenever it is first asked for.
         return Allowance(
@@ -126,10 +152,17 @@ class Gate:
             rpd=options.rpd,
             window=options.window,
             fill=options.fill,
+            quantum=options.quantum,
+            fixed_windows=self._dialect.fixed_windows,
+            rival=options.rival,
+            seed=f"{options.seed} {name}",
         )
 
-    def _rate_headers(self, allowance: Allowance, entry: Entry, now: float) -> dict[str, str]:
+    def _rate_headers(
+        self, allowance: Allowance, entry: Entry, refusal: Refusal | None, now: float, wall: float
+    ) -> dict[str, str]:
         if not self._options.headers:
             return {}
         tokens = entry.model is not None or self._options.shared_bucket
-        return allowance.headers(now, tokens=tokens)
+        standings = allowance.standings(now, tokens=tokens)
+        return self._dialect.headers(standings, refusal, wall)

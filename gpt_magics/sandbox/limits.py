@@ -1,56 +1,76 @@
-"""Rate limits as OpenAI keeps them: buckets that refill linearly. Pure: ``now`` is passed in."""
+"""Rate limits as servers keep them, and what is told about them. Pure: ``now`` is passed in."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from gpt_magics.sandbox.buckets import ROUNDING, Bucket, FixedWindow, Quantum
+from gpt_magics.sandbox.rival import Rival
 
 DAY = 86400.0
-# Levels are sums of fractions; what is missing only by rounding is there.
-_ROUNDING = 1e-9
 
 Unit = Literal["requests", "tokens"]
+Period = Literal["min", "day"]
 
 
-class Bucket:
-    """A level that rises by ``capacity / window`` a second up to ``capacity``."""
+class Standing(NamedTuple):
+    """How a limit stands at a moment.
 
-    def __init__(self, capacity: int, window: float, *, fill: float, now: float) -> None:
-        self.capacity = capacity
-        self.rate = capacity / window
-        self._level = capacity * fill
-        self._at = now
+    Attributes:
+        unit: what is counted.
+        period: what it is counted over.
+        limit: the most there can be.
+        remaining: whole units left.
+        reset: seconds until all are there again.
+    """
 
-    def __repr__(self) -> str:
-        return f"<Bucket {self._level:.1f} of {self.capacity}, {self.rate:g}/s>"
+    unit: Unit
+    period: Period
+    limit: int
+    remaining: int
+    reset: float
 
-    def level(self, now: float) -> float:
-        """Return what is in the bucket at ``now``; a clock that goes back changes nothing."""
-        if now > self._at:
-            self._level = min(float(self.capacity), self._level + (now - self._at) * self.rate)
-            self._at = now
-        return self._level
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit as it is told, and as it is enforced.
+
+    Attributes:
+        unit: what is counted.
+        period: what it is counted over.
+        buckets: all that a request must fit in; headers tell about the first alone.
+    """
+
+    unit: Unit
+    period: Period
+    buckets: tuple[Bucket, ...]
+
+    @property
+    def shown(self) -> Bucket:
+        """The bucket that headers tell about."""
+        return self.buckets[0]
 
     def holds(self, amount: float, now: float) -> bool:
-        """Whether ``amount`` can be taken at ``now``."""
-        return self.level(now) + _ROUNDING >= amount
+        """Whether ``amount`` is let in at ``now``."""
+        # Spelt out, as every request comes by: `all` of a generator takes twice as long.
+        for bucket in self.buckets:  # noqa: SIM110
+            if not bucket.holds(amount, now):
+                return False
+        return True
 
-    def take(self, amount: float, now: float) -> None:
-        """Take ``amount``, or what there is of it."""
-        self._level = max(0.0, self.level(now) - amount)
+    def wait(self, amount: float, now: float) -> float | None:
+        """Return the seconds until ``amount`` is let in, ``None`` if it never is."""
+        if amount > self.shown.capacity:
+            return None
+        return max(bucket.wait(amount, now) for bucket in self.buckets)
 
-    def wait(self, amount: float, now: float) -> float:
-        """Return the seconds until ``amount`` is there."""
-        return max(0.0, amount - self.level(now)) / self.rate
-
-    def remaining(self, now: float) -> int:
-        """Return what the header says is left: whole units."""
-        return math.floor(self.level(now) + _ROUNDING)
-
-    def reset(self, now: float) -> float:
-        """Return the seconds until the bucket is FULL (not until the next unit is there)."""
-        return (self.capacity - self.level(now)) / self.rate
+    def standing(self, now: float) -> Standing:
+        """Return what headers tell."""
+        shown = self.buckets[0]
+        reset = shown.reset(now)
+        return Standing(self.unit, self.period, int(shown.capacity), shown.remaining(now), reset)
 
 
 @dataclass(frozen=True)
@@ -67,7 +87,7 @@ class Refusal:
     """
 
     unit: Unit
-    period: Literal["min", "day"]
+    period: Period
     limit: int
     used: int
     requested: int
@@ -106,8 +126,19 @@ class Refusal:
         }
 
 
+_KINDS: dict[str, tuple[Unit, Period]] = {
+    "tpm": ("tokens", "min"),
+    "rpd": ("requests", "day"),
+    "rpm": ("requests", "min"),
+}
+
+
 class Allowance:
-    """The buckets that one model, or the requests without one, draw on."""
+    """The limits that one model, or the requests without one, draw on.
+
+    Attributes:
+        limits: those there are.
+    """
 
     def __init__(
         self,
@@ -118,37 +149,73 @@ class Allowance:
         rpd: int | None = None,
         window: float = 60.0,
         fill: float = 1.0,
+        quantum: float | None = None,
+        fixed_windows: bool = False,
+        rival: float = 0.0,
+        seed: str = "",
     ) -> None:
-        self._requests = Bucket(rpm, window, fill=fill, now=now) if rpm else None
-        self._tokens = Bucket(tpm, window, fill=fill, now=now) if tpm else None
-        self._day = Bucket(rpd, DAY, fill=fill, now=now) if rpd else None
+        self._window = window
+        self._quantum = quantum
+        self._kind = FixedWindow if fixed_windows else Bucket
+        self.limits: tuple[Limit, ...] = tuple(
+            self._limit(name, limit, fill, now)
+            for name, limit in (("tpm", tpm), ("rpd", rpd), ("rpm", rpm))
+            if limit
+        )
+        self._rival = Rival(rival, self.limits, seed=seed, now=now) if rival else None
+
+    def _limit(self, name: str, limit: int, fill: float, now: float) -> Limit:
+        unit, period = _KINDS[name]
+        if period == "day":
+            return Limit(unit, period, (self._kind(limit, DAY, fill=fill, now=now),))
+        shown = self._kind(limit, self._window, fill=fill, now=now)
+        if self._quantum is None:
+            return Limit(unit, period, (shown,))
+        hidden = Quantum(limit, self._window, quantum=self._quantum, fill=fill, now=now)
+        return Limit(unit, period, (shown, hidden))
+
+    @property
+    def rival_drawn(self) -> int:
+        """How many requests of the rival were let in."""
+        return 0 if self._rival is None else self._rival.drawn
+
+    def change(self, now: float, **limits: int | None) -> None:
+        """Change ``rpm``, ``tpm`` or ``rpd`` at ``now``; ``None`` leaves one as it is.
+
+        A level stays, as far as there is room for it. A limit that is new starts full.
+        """
+        self._catch_up(now)
+        for name, limit in limits.items():
+            if limit is not None:
+                self._change(name, limit, now)
+        if self._rival is not None:
+            self._rival.look_at(self.limits, now)
+
+    def _change(self, name: str, limit: int, now: float) -> None:
+        for each in self.limits:
+            if (each.unit, each.period) == _KINDS[name]:
+                for bucket in each.buckets:
+                    bucket.resize(limit, now)
+                return
+        self.limits = (*self.limits, self._limit(name, limit, 1.0, now))
 
     def admit(self, tokens: int, now: float, *, charge_refused: bool = False) -> Refusal | None:
         """Take one request and ``tokens``, or say why not. Either all is taken or nothing."""
+        self._catch_up(now)
         refusal = self._refusal(tokens, now)
         if refusal is None or charge_refused:
-            self._charge(tokens, now)
+            for limit in self.limits:
+                for bucket in limit.buckets:
+                    bucket.take(tokens if limit.unit == "tokens" else 1, now)
         return refusal
 
     def _refusal(self, tokens: int, now: float) -> Refusal | None:
-        wants = (
-            (self._tokens, "tokens", "min", tokens),
-            (self._day, "requests", "day", 1),
-            (self._requests, "requests", "min", 1),
-        )
         worst: Refusal | None = None
-        for bucket, unit, period, amount in wants:
-            if bucket is None or bucket.holds(amount, now):
+        for limit in self.limits:
+            amount = tokens if limit.unit == "tokens" else 1
+            if limit.holds(amount, now):
                 continue
-            possible = amount <= bucket.capacity
-            refusal = Refusal(
-                unit=unit,  # type: ignore[arg-type]  # mypy widens literals in tuples
-                period=period,  # type: ignore[arg-type]
-                limit=bucket.capacity,
-                used=bucket.capacity - bucket.remaining(now),
-                requested=amount,
-                wait=bucket.wait(amount, now) if possible else None,
-            )
+            refusal = _refused(limit, amount, now)
             if refusal.wait is None:
                 return refusal
             # The longest wait is told: after a shorter one the request would be refused again.
@@ -156,29 +223,54 @@ class Allowance:
                 worst = refusal
         return worst
 
-    def _charge(self, tokens: int, now: float) -> None:
-        for bucket, amount in ((self._requests, 1), (self._day, 1), (self._tokens, tokens)):
-            if bucket is not None:
-                bucket.take(amount, now)
+    def _catch_up(self, now: float) -> None:
+        if self._rival is not None:
+            self._rival.catch_up(now)
+
+    def standings(self, now: float, *, tokens: bool = True) -> list[Standing]:
+        """Return how the limits stand at ``now``, on demand without those of tokens."""
+        self._catch_up(now)
+        return [each.standing(now) for each in self.limits if tokens or each.unit != "tokens"]
 
     def headers(self, now: float, *, tokens: bool = True) -> dict[str, str]:
-        """Return the rate headers as of ``now``; a per-day request limit replaces the other."""
-        found: dict[str, str] = {}
-        shown = {
-            "requests": self._day or self._requests,
-            "tokens": self._tokens if tokens else None,
-        }
-        for unit, bucket in shown.items():
-            if bucket is not None:
-                found[f"x-ratelimit-limit-{unit}"] = str(bucket.capacity)
-                found[f"x-ratelimit-remaining-{unit}"] = str(bucket.remaining(now))
-                found[f"x-ratelimit-reset-{unit}"] = duration(bucket.reset(now))
-        return found
+        """Return OpenAI's rate headers as of ``now``."""
+        return openai_headers(self.standings(now, tokens=tokens))
+
+
+def _refused(limit: Limit, amount: int, now: float) -> Refusal:
+    standing = limit.standing(now)
+    return Refusal(
+        unit=limit.unit,
+        period=limit.period,
+        limit=standing.limit,
+        used=standing.limit - standing.remaining,
+        requested=amount,
+        wait=limit.wait(amount, now),
+    )
+
+
+def one_of_each(standings: list[Standing], *, daily: bool = True) -> list[Standing]:
+    """Return one standing a unit: where there are two, that of the day or that of the minute."""
+    found: dict[str, Standing] = {}
+    for each in standings:
+        if each.unit not in found or (each.period == "day") == daily:
+            found[each.unit] = each
+    return list(found.values())
+
+
+def openai_headers(standings: list[Standing]) -> dict[str, str]:
+    """Return rate headers as OpenAI writes them; a per-day limit replaces the other."""
+    found: dict[str, str] = {}
+    for each in one_of_each(standings):
+        found[f"x-ratelimit-limit-{each.unit}"] = str(each.limit)
+        found[f"x-ratelimit-remaining-{each.unit}"] = str(each.remaining)
+        found[f"x-ratelimit-reset-{each.unit}"] = duration(each.reset)
+    return found
 
 
 def _milliseconds(wait: float) -> int:
     """Round a wait up: whoever waits that long must not come too early."""
-    return math.ceil(wait * 1000 - _ROUNDING)
+    return math.ceil(wait * 1000 - ROUNDING)
 
 
 def duration(seconds: float) -> str:

@@ -7,7 +7,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from gpt_magics.errors import OptionError
@@ -23,6 +23,8 @@ DEFAULT_MODELS = (
     "gpt-5",
     "o4-mini",
 )
+Dialect = Literal["openai", "azure", "anthropic", "groq", "openrouter", "litellm"]
+Overload = Literal["503", "429", "slow_down"]
 ECHO_MODEL = "sandbox-echo"
 CLI_PORT = 8765
 _HIGHEST_PORT = 65535
@@ -39,12 +41,22 @@ class SandboxOptions:
         rpd: requests per day and model. Its headers replace those of ``rpm``, as with OpenAI.
         window: seconds in which a drained limit is full again.
         fill: how full the buckets are at the start, 0 to 1.
+        quantum: seconds over which ``rpm`` and ``tpm`` are enforced as well, although headers
+            tell only the limits: with rpm=60 and quantum=1, one request a second. A request for
+            more tokens than fit is let in when nothing of the quantum is used.
+        dialect: whose headers and 429s it has. "openrouter" and "litellm" count in fixed windows
+            instead of refilling evenly; "groq" tells requests a day if there is ``rpd``.
+        rival: share of the limits, 0 to 1, that another client with the same key draws, at random
+            moments, as far as there is room.
         latency: seconds until an answer starts.
+        latency_per_in_flight: seconds more for every other request at work when one is admitted.
         jitter: random share of the latency, 0 to 1.
         error_rate: share of requests that end in a 500.
         hang_rate: share of requests that are never answered.
         break_stream_rate: share of streams that are cut off in the middle.
-        max_in_flight: requests at the same time; one more meets a 503.
+        max_in_flight: requests at the same time; one more is turned away.
+        overload: how: "503" is OpenAI's server_is_overloaded, "429" a proxy's page of HTML
+            without rate headers, "slow_down" OpenAI's 429 with that code.
         headers: whether answers carry rate headers (Ollama's, for one, do not).
         api_key: the only key accepted; ``None`` accepts every request.
         models: model names that exist, next to ``sandbox-echo``.
@@ -69,12 +81,17 @@ class SandboxOptions:
     rpd: int | None = None
     window: float = 60.0
     fill: float = 1.0
+    quantum: float | None = None
+    dialect: Dialect = "openai"
+    rival: float = 0.0
     latency: float = 0.0
+    latency_per_in_flight: float = 0.0
     jitter: float = 0.0
     error_rate: float = 0.0
     hang_rate: float = 0.0
     break_stream_rate: float = 0.0
     max_in_flight: int | None = None
+    overload: Overload = "503"
     headers: bool = True
     api_key: str | None = None
     models: tuple[str, ...] = DEFAULT_MODELS
@@ -91,15 +108,19 @@ class SandboxOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, by name."""
-        for name in ("fill", "jitter", "error_rate", "hang_rate", "break_stream_rate"):
+        for name in ("fill", "rival", "jitter", "error_rate", "hang_rate", "break_stream_rate"):
             self._demand(name, 0 <= getattr(self, name) <= 1, "a share from 0 to 1")
         for name in ("rpm", "tpm", "rpd", "max_in_flight", "answer_tokens"):
             value = getattr(self, name)
             self._demand(name, value is None or value >= 1, "1 or more, or nothing for no limit")
-        for name in ("latency", "tokens_per_second"):
+        for name in ("latency", "latency_per_in_flight", "tokens_per_second"):
             value = getattr(self, name)
             self._demand(name, math.isfinite(value) and value >= 0, "0 or more")
         self._demand("window", math.isfinite(self.window) and self.window > 0, "above 0")
+        fits = self.quantum is None or 0 < self.quantum <= self.window
+        self._demand("quantum", fits, "above 0 and no more than the window, or nothing")
+        for name, choices in (("dialect", get_args(Dialect)), ("overload", get_args(Overload))):
+            self._demand(name, getattr(self, name) in choices, f"one of {', '.join(choices)}")
         self._demand("polls", self.polls >= 0, "0 or more")
         self._demand("credit", self.credit is None or self.credit >= 0, "0 or more, or nothing")
         self._demand("port", 0 <= self.port <= _HIGHEST_PORT, f"from 0 to {_HIGHEST_PORT}")
@@ -134,6 +155,29 @@ def options_from(given: dict[str, Any]) -> SandboxOptions:
         return SandboxOptions(**given)
     except TypeError as error:
         raise OptionError(f"An option of the sandbox has the wrong type: {error}.") from error
+
+
+def with_limits(
+    options: SandboxOptions,
+    *,
+    rpm: int | None = None,
+    tpm: int | None = None,
+    rpd: int | None = None,
+) -> SandboxOptions:
+    """Return ``options`` with other limits; ``None`` leaves one as it is.
+
+    Raises:
+        OptionError: a limit cannot work.
+    """
+    try:
+        return dataclasses.replace(
+            options,
+            rpm=options.rpm if rpm is None else rpm,
+            tpm=options.tpm if tpm is None else tpm,
+            rpd=options.rpd if rpd is None else rpd,
+        )
+    except TypeError as error:
+        raise OptionError(f"A limit of the sandbox has the wrong type: {error}.") from error
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -172,12 +216,17 @@ _ARGUMENTS: dict[str, tuple[Any, str]] = {
     "rpd": (int, "requests per day and model; its headers replace those of --rpm"),
     "window": (float, "seconds in which a drained limit is full again (default 60)"),
     "fill": (float, "how full the limits are at the start, 0 to 1 (default 1)"),
+    "quantum": (float, "seconds over which --rpm and --tpm are enforced as well (default: none)"),
+    "dialect": (str, f"whose headers and 429s: {', '.join(get_args(Dialect))} (default openai)"),
+    "rival": (float, "share of the limits that another client draws, 0 to 1 (default 0)"),
     "latency": (float, "seconds until an answer starts (default 0)"),
+    "latency_per_in_flight": (float, "seconds more for every other request at work (default 0)"),
     "jitter": (float, "random share of the latency, 0 to 1 (default 0)"),
     "error_rate": (float, "share of requests that end in a 500 (default 0)"),
     "hang_rate": (float, "share of requests that are never answered (default 0)"),
     "break_stream_rate": (float, "share of streams cut off in the middle (default 0)"),
-    "max_in_flight": (int, "requests at the same time; one more meets a 503"),
+    "max_in_flight": (int, "requests at the same time; one more is turned away"),
+    "overload": (str, f"how --max-in-flight does: {', '.join(get_args(Overload))} (default 503)"),
     "headers": (bool, "rate headers on every answer (default: yes)"),
     "api_key": (str, "the only key accepted (default: any)"),
     "models": (_names, "comma-separated model names that exist"),

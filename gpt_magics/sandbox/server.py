@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from gpt_magics.errors import OptionError
 from gpt_magics.sandbox.call import Call, Endpoint, milliseconds_since
 from gpt_magics.sandbox.gate import Entry, Gate
 from gpt_magics.sandbox.generation import Generation
 from gpt_magics.sandbox.shelf import Shelf
 from gpt_magics.sandbox.stats import Stats
 from gpt_magics.sandbox.storage import Storage
-from gpt_magics.sandbox.wire import Json, Problem, ProblemError, broken_server, charge, encode
+from gpt_magics.sandbox.wire import Json, Problem, ProblemError, broken_server, charge
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,6 +34,7 @@ _MOST_BODIES = 10_000
 _LARGEST_BODY = 256 * 2**20
 # What is still at work when the sandbox closes is dropped: nobody waits for a toy.
 _LAST_ORDERS = 0.05
+_LIMITS = frozenset({"rpm", "tpm", "rpd"})
 _SECRETS = frozenset({"authorization", "api-key", "x-api-key", "cookie"})
 
 
@@ -60,12 +62,14 @@ class Server:
         options: SandboxOptions,
         *,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
         upstream: Upstream | None = None,
     ) -> None:
         self.stats = Stats()
         self.bodies: deque[Recorded] = deque(maxlen=_MOST_BODIES)
         self._options = options
         self._clock = clock
+        self._wall = wall
         self._gate = Gate(options, now=clock())
         self._billed_now = 0
         self._billed = 0
@@ -101,6 +105,7 @@ class Server:
         app = web.Application(client_max_size=_LARGEST_BODY)
         app.router.add_get("/stats", self._show_stats)
         app.router.add_post("/stats/reset", self._reset_stats)
+        app.router.add_post("/limits", self._change_limits)
         shelf = Shelf()
         endpoints = [
             *Generation(self._options, shelf).endpoints(),
@@ -117,6 +122,20 @@ class Server:
     async def _reset_stats(self, _request: web.Request) -> web.Response:
         self.stats.reset()
         return web.json_response(self.stats.snapshot())
+
+    async def _change_limits(self, request: web.Request) -> web.Response:
+        try:
+            return web.json_response(self.change_limits(**_limits(await request.read())))
+        except OptionError as error:
+            return _told(Problem(400, str(error)), {})
+
+    def change_limits(self, **limits: int | None) -> dict[str, int | None]:
+        """Change ``rpm``, ``tpm`` or ``rpd`` from now on; returns what holds.
+
+        Raises:
+            OptionError: a limit cannot work.
+        """
+        return self._gate.change_limits(self._clock(), **limits)
 
     def _door(self, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         path = "/v1" + endpoint.path
@@ -155,7 +174,9 @@ class Server:
             now,
             at_work=self.stats.in_flight,
             billed=self._billed + self._billed_now,
+            wall=self._wall(),
         )
+        self.stats.rival += verdict.rival
         headers |= verdict.headers
         if verdict.fate is None:
             return self._refuse(verdict.problem or broken_server(), headers)
@@ -199,7 +220,7 @@ class Server:
             raise ProblemError(Problem(400, text)) from error
 
     def _refuse(self, problem: Problem, headers: dict[str, str]) -> web.Response:
-        self.stats.refuse(problem.status, problem.code)
+        self.stats.refuse(problem.status, problem.code, overload=problem.overload)
         return _told(problem, headers)
 
 
@@ -209,8 +230,8 @@ async def _nowhere(call: Call) -> web.StreamResponse:
 
 
 def _told(problem: Problem, headers: dict[str, str]) -> web.Response:
-    headers = {**headers, "content-type": "application/json"}
-    return web.Response(status=problem.status, body=encode(problem.body()), headers=headers)
+    headers = {**headers, "content-type": problem.content_type}
+    return web.Response(status=problem.status, body=problem.body(), headers=headers)
 
 
 def _json(request: web.Request, raw: bytes) -> Json:
@@ -235,6 +256,24 @@ def _model(endpoint: Endpoint, body: Json) -> str | None:
     if not isinstance(model, str) or not model:
         raise ProblemError(Problem(400, "you must provide a model parameter", param="model"))
     return model
+
+
+def _limits(raw: bytes) -> dict[str, int | None]:
+    """Read the body of POST /limits: whole numbers by name; null leaves one as it is.
+
+    Raises:
+        OptionError: it is something else.
+    """
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        found = None
+    if isinstance(found, dict) and found.keys() <= _LIMITS:
+        limits = found.values()
+        if all(each is None or type(each) is int for each in limits):
+            return found
+    wanted = ", ".join(sorted(_LIMITS))
+    raise OptionError(f"POST /limits takes a JSON object of whole numbers called {wanted}.")
 
 
 def _recorded(request: web.Request, raw: bytes) -> Recorded:

@@ -105,6 +105,19 @@ class Sandbox:
         """Count from zero again and forget the recorded requests. The limits stay as they are."""
         self._server_thread.reset()
 
+    def change_limits(
+        self, *, rpm: int | None = None, tpm: int | None = None, rpd: int | None = None
+    ) -> dict[str, int | None]:
+        """Change limits while it runs; ``None`` leaves one as it is. Returns what holds then.
+
+        What is left of a limit stays, as far as the new one has room for it. ``POST /limits`` does
+        the same for a sandbox in another process. From any thread.
+
+        Raises:
+            OptionError: a limit cannot work.
+        """
+        return self._server_thread.change_limits(rpm=rpm, tpm=tpm, rpd=rpd)
+
     @property
     def _server_thread(self) -> _Running:
         if self._running is None:
@@ -138,6 +151,12 @@ class _Running:
             self.server.bodies.clear()
 
         self.do(on_the_loop())
+
+    def change_limits(self, **limits: int | None) -> dict[str, int | None]:
+        async def on_the_loop() -> dict[str, int | None]:
+            return self.server.change_limits(**limits)
+
+        return self.do(on_the_loop())
 
     def stop(self) -> None:
         self.do(self.server.stop())

@@ -17,24 +17,48 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+_NGINX_PAGE = (
+    "<html>\r\n<head><title>429 Too Many Requests</title></head>\r\n<body>\r\n"
+    "<center><h1>429 Too Many Requests</h1></center>\r\n<hr><center>nginx</center>\r\n"
+    "</body>\r\n</html>\r\n"
+)
 FINGERPRINT = "fp_sandbox"
 DONE = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """An error as OpenAI words it."""
+    """An error as OpenAI words it.
+
+    Attributes:
+        status: the HTTP status.
+        message: what people read.
+        kind: the error's type.
+        code: what programs read.
+        param: the field of the request that is wrong.
+        overload: whether too much at the same time is the reason.
+        instead: what another server sends in place of OpenAI's body: other JSON, or HTML.
+    """
 
     status: int
     message: str
     kind: str = "invalid_request_error"
     code: str | None = None
     param: str | None = None
+    overload: bool = False
+    instead: Json | str | None = None
 
-    def body(self) -> Json:
-        """Return the JSON body."""
+    @property
+    def content_type(self) -> str:
+        """The media type of ``body``."""
+        return "text/html" if isinstance(self.instead, str) else "application/json"
+
+    def body(self) -> bytes:
+        """Return the body."""
+        if isinstance(self.instead, str):
+            return self.instead.encode()
         told = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
-        return {"error": told}
+        return encode({"error": told} if self.instead is None else self.instead)
 
 
 class ProblemError(Exception):
@@ -82,15 +106,34 @@ def no_credit() -> Problem:
     )
 
 
-def overloaded() -> Problem:
-    """Return the answer of a server with too much to do."""
+def overloaded(form: str) -> Problem:
+    """Return the answer of a server with too much to do, in a ``form`` of the option overload."""
+    if form == "429":
+        # A proxy in front (here nginx with limit_conn_status 429) knows no codes and no JSON.
+        return Problem(429, "Too Many Requests", overload=True, instead=_NGINX_PAGE)
+    if form == "slow_down":
+        return _slow_down()
     return Problem(
         503,
         "The server is currently overloaded with other requests. Sorry about that! Please retry "
         "your request after a brief wait.",
         kind="server_error",
         code="server_is_overloaded",
+        overload=True,
     )
+
+
+def _slow_down() -> Problem:
+    """Return OpenAI's answer to traffic that grows too fast. It used to be a 503.
+
+    Sources: https://www.developersdigest.tech/errors/api/openai-api/429-slow-down,
+    https://learn.microsoft.com/en-us/microsoft-cloud/dev/dev-proxy/concepts/openai-rate-limit-reached
+    """
+    text = (
+        "Your request rate increased too quickly. Please slow down: reduce your request rate, keep "
+        "it steady for a while, then increase it gradually."
+    )
+    return Problem(429, text, kind="rate_limit_error", code="slow_down", overload=True)
 
 
 def broken_server() -> Problem:

@@ -43,6 +43,11 @@ def test_latency_stays_within_its_jitter() -> None:
     assert {each.delay for each in fates(latency=2)} == {2}
 
 
+def test_latency_rises_with_the_requests_at_work() -> None:
+    faults = Faults(SandboxOptions(latency=2, latency_per_in_flight=0.5))
+    assert [faults.draw(at_work).delay for at_work in (0, 1, 4)] == [2, 2.5, 4]
+
+
 def test_random_500s_are_counted(sandbox: Opener, at_once: Callable[..., list[Any]]) -> None:
     box = sandbox(error_rate=0.3, seed=1)
     outcomes = at_once(box, 50)

@@ -34,6 +34,16 @@ def parsed(*words: str) -> SandboxOptions:
         {"upstream": "localhost:11434"},
         {"upstream": "http://127.0.0.1:1/v1", "local_model": True},
         {"models": "gpt-4o"},
+        {"quantum": 0},
+        {"quantum": 61},
+        {"quantum": 3, "window": 2},
+        {"quantum": float("nan")},
+        {"dialect": "ollama"},
+        {"rival": 1.5},
+        {"rival": -0.1},
+        {"overload": "500"},
+        {"overload": 429},
+        {"latency_per_in_flight": -1},
     ],
 )
 def test_a_value_that_cannot_work_is_named(wrong: dict[str, Any]) -> None:
@@ -71,6 +81,13 @@ def test_arguments_become_options() -> None:
     assert (options.rpm, options.fill, options.headers) == (600, 0.0, False)
     assert options.models == ("a", "b")
     assert (options.port, options.keep_bodies) == (8765, False)
+
+
+def test_the_shapes_of_limits_can_be_set_on_the_command_line() -> None:
+    words = "--quantum 1 --dialect azure --rival 0.3 --overload slow_down"
+    options = parsed(*words.split(), "--latency-per-in-flight", "0.05")
+    assert (options.quantum, options.dialect, options.rival) == (1, "azure", 0.3)
+    assert (options.overload, options.latency_per_in_flight) == ("slow_down", 0.05)
 
 
 def test_importing_the_sandbox_does_not_import_aiohttp() -> None:
