@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from gpt_magics.errors import QueueStoppedError, RequestError
-from gpt_magics.pacing.retries import Failure, GiveUp, Kind, StopQueue, Verdict
+from gpt_magics.pacing.retries import Failure, GiveUp, Kind, StopQueue, Verdict, reason_of
 from gpt_magics.session.call import Call
 from gpt_magics.session.failures import (
     explain,
@@ -66,7 +66,8 @@ def test_a_date_is_read_against_the_time_of_day() -> None:
         (openai_error("429", "No.", "insufficient_quota"), "insufficient_quota", "No."),
         ({"error": {"code": 404, "message": "No.", "type": "NotFound"}}, "NotFound", "No."),
         # Gemini: a list of one, and a number for a code.
-        ([{"error": {"code": 429, "message": "Quota.", "status": "X"}}], "429", "Quota."),
+        ([{"error": {"code": 429, "message": "Quota.", "status": "X"}}], "X", "Quota."),
+        ({"error": {"code": 429, "message": "Quota."}}, "429", "Quota."),
         (
             {"object": "error", "message": "No.", "type": "BadRequest", "code": 400},
             "BadRequest",
@@ -85,6 +86,68 @@ def test_a_date_is_read_against_the_time_of_day() -> None:
 def test_every_shape_of_an_error_body_is_read(body: Any, code: str, message: str) -> None:
     failure = failure_of(429, body)
     assert (failure.code, failure.message) == (code, message)
+
+
+def gemini(*details: dict[str, Any]) -> list[dict[str, Any]]:
+    error = {"code": 429, "message": "Quota.", "status": "RESOURCE_EXHAUSTED", "details": details}
+    return [{"error": error}]
+
+
+RETRY_INFO = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "35s"}
+OF_THE_DAY = {"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}
+
+
+def openrouter(status: int, **metadata: Any) -> dict[str, Any]:
+    return {"error": {"code": status, "message": "No.", "metadata": metadata}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "after"),
+    [
+        (429, gemini(RETRY_INFO), "RESOURCE_EXHAUSTED", 35),
+        (429, gemini(OF_THE_DAY, RETRY_INFO), "quota_of_the_day", 35),
+        (402, openrouter(402, limit_source="openrouter_credits"), "402", None),
+        (403, openrouter(403, reasons=["x"], flagged_input="y"), "moderation_flagged", None),
+        (
+            400,
+            openrouter(400, error_type="context_length_exceeded"),
+            "context_length_exceeded",
+            None,
+        ),
+        (429, openrouter(429, headers={"X-RateLimit-Reset": "1000018000000"}), "429", 18_000),
+        (429, openrouter(429, retry_after_seconds=17), "429", 17),
+        (429, openrouter(429, headers=["x"], retry_after_seconds=[1]), "429", None),
+        (429, {"error": {"message": "No.", "retry_after": 1}}, "", 1),
+        (
+            429,
+            {"error": {"type": "rate_limit_error", "details": {"error_code": "x"}}},
+            "rate_limit_error",
+            None,
+        ),
+        (
+            429,
+            {
+                "error": {
+                    "type": "rate_limit_error",
+                    "details": {"error_code": "enforced_spend_limit_reached"},
+                }
+            },
+            "enforced_spend_limit_reached",
+            None,
+        ),
+        (
+            429,
+            openai_error("some_new_code", "No.", "insufficient_quota"),
+            "insufficient_quota",
+            None,
+        ),
+    ],
+)
+def test_what_only_the_details_say_is_read(
+    status: int, body: Any, code: str, after: float | None
+) -> None:
+    failure = failure_of(status, body, wall_now=1_000_000_000.0)
+    assert (failure.code, failure.after) == (code, after)
 
 
 NGINX = b"<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n</html>"
@@ -133,7 +196,8 @@ def explained(
     connection: Connection = CONNECTION,
 ) -> RequestError:
     call = Call("cell", model="gpt-9", timeout=60.0)
-    call.failure, call.verdict, call.attempts = failure, verdict or GiveUp("x"), attempts
+    call.failure, call.attempts = failure, attempts
+    call.verdict = verdict or GiveUp(reason_of(failure or Failure(Kind.DISCONNECT)))
     return explain(call, connection, "api.example.com")
 
 
@@ -180,6 +244,18 @@ def test_what_stops_the_queue_has_its_own_class() -> None:
     error = explained(status(401), StopQueue("wrong key"))
     assert type(error) is QueueStoppedError
     assert type(explained(status(500))) is RequestError
+
+
+def test_a_queue_that_may_go_on_later_says_when() -> None:
+    error = explained(status(429, "x", "Come back."), StopQueue("rate limit", 18_000.0))
+    assert str(error) == "api.example.com asks to wait 5 h (rate limit): Come back."
+    assert (type(error), error.reason) == (QueueStoppedError, "rate limit")
+
+
+def test_the_reason_is_the_one_that_was_decided() -> None:
+    error = explained(status(429, "x", "Wait."), GiveUp("request too large"))
+    assert error.reason == "request too large"
+    assert "answered 429 (request too large): Wait." in str(error)
 
 
 def test_a_long_message_is_cut() -> None:
