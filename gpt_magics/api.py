@@ -109,8 +109,8 @@ def batch(
         budget: US dollars that this job may spend.
         title: what displays call the job.
         handle: by what name messages speak of the job.
-        **options: model, system, temperature, max_tokens, max_in_flight, timeout, max_attempts,
-            base_url, api_key: see ``Settings``.
+        **options: model, system, temperature, max_tokens, max_in_flight, timeout, deadline,
+            max_attempts, base_url, api_key: see ``Settings``.
 
     Raises:
         GptMagicsError: anything wrong with source, prompt or options; nothing was sent.

@@ -33,6 +33,7 @@ _LEAST = {
     "max_attempts": 1,
     "max_tokens": 1,
     "timeout": 0.001,
+    "deadline": 0.001,
     "budget": 0.0,
     "temperature": 0.0,
 }
@@ -67,6 +68,8 @@ class Settings:
         max_tokens: the longest answer in tokens, or ``None`` for the server's default.
         max_in_flight: how many requests may be out at once.
         timeout: seconds that one attempt may take once it is sent.
+        deadline: seconds that all attempts of a request may take together, waiting for limits left
+            out, before it is not sent again; ``None`` for no bound.
         max_attempts: how often a request is sent before it fails; being told to wait counts less.
         budget: US dollars that this session may spend, or ``None``.
         prices: your own prices: ``{model: (input, output)}``, US dollars a million tokens.
@@ -83,6 +86,7 @@ class Settings:
     max_tokens: int | None = None
     max_in_flight: int = 100
     timeout: float = 60.0
+    deadline: float | None = None
     max_attempts: int = 6
     budget: float | None = None
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 _KILO = 1_000
 _EXACT_BELOW = 10_000  # up to here every digit is shown
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 _MOST_DECIMALS = 12
+_MOST_ORIGINS = 4
 
 
 def money(cost: float | None, *, known: bool = True) -> str:
@@ -68,6 +70,15 @@ def pace(per_second: float, unit: str = "rows") -> str:
     shown = _round(value, 1)
     number = f"{shown:.1f}".removesuffix(".0") if shown < 10 else count(value)  # noqa: PLR2004
     return f"{number} {unit}/{per}" if unit else f"{number}/{per}"
+
+
+def origins_words(origins: Iterable[tuple[str, int]]) -> str:
+    """Who sent how many requests, most first."""
+    most = sorted(origins, key=lambda origin: -origin[1])
+    said = [f"{who} {exact(number)}" for who, number in most[:_MOST_ORIGINS]]
+    if len(most) > _MOST_ORIGINS:
+        said.append(f"{len(most) - _MOST_ORIGINS} others")
+    return ", ".join(said)
 
 
 def _dollars(cost: float) -> str:

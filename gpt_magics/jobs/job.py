@@ -40,6 +40,7 @@ class Job:
 
     Attributes:
         id: a short name for it in this kernel, such as ``gpt-1``.
+        kind: what its requests have in common: their template.
         title: what it does, for displays.
         state: where it stands.
         reason: why it stopped, in words, if it did.
@@ -66,6 +67,7 @@ class Job:
         handle: str = "job",
     ) -> None:
         self.id = f"gpt-{next(_numbers)}"
+        self.kind = repr(template.parts)
         self.title = title
         self.settings = settings
         self.state = State.RUNNING
@@ -264,7 +266,7 @@ class Job:
             self.error = error
 
     def _ended_row(self, call: Call | None) -> None:
-        if call is not None:
+        if call is not None and call.retries:
             self._retries.update(call.retries)
         self.pulse.beat()
 

@@ -35,6 +35,7 @@ class Rows(Protocol):
     """What a runner works for."""
 
     id: str
+    kind: str
     settings: Settings
     budget: Budget
 
@@ -161,7 +162,6 @@ class Runner:
         while worker.row is not None:
             await self._ask(worker)
             self._settled.set()
-            self._settled = asyncio.Event()
             worker.row = self._next_row() if self._state is State.RUNNING else None
 
     def _left(self, worker: _Worker, task: asyncio.Task[None]) -> None:
@@ -185,7 +185,9 @@ class Runner:
             return
         settings = self._rows.settings
         while True:
-            call = worker.call = Call(self._rows.id, budgets=(self._rows.budget,))
+            call = worker.call = Call(
+                self._rows.id, kind=self._rows.kind, budgets=(self._rows.budget,)
+            )
             try:
                 answer = await self._session.ask(prompt, settings, call)
             except UnknownPriceError as error:
@@ -216,6 +218,7 @@ class Runner:
         if not any(other.call is not None for other in self._workers):
             return False
         self._rows.held_back(_HELD_BACK)
+        self._settled.clear()  # which leaves those who wait already as they are
         await self._settled.wait()
         return self._state is State.RUNNING
 

@@ -36,6 +36,7 @@ _SETTINGS = (
     "max_tokens",
     "max_in_flight",
     "timeout",
+    "deadline",
     "max_attempts",
     "budget",
     "prices",
@@ -59,6 +60,9 @@ class GptMagics(Magics):
     max_tokens = AnyTrait(None, help="The longest answer, in tokens.").tag(config=True)
     max_in_flight = AnyTrait(None, help="How many requests may be out at once.").tag(config=True)
     timeout = AnyTrait(None, help="Seconds that one attempt may take.").tag(config=True)
+    deadline = AnyTrait(
+        None, help="Seconds that a request's attempts may take together; then it is given up."
+    ).tag(config=True)
     max_attempts = AnyTrait(None, help="How often a request is sent before it fails.").tag(
         config=True
     )

@@ -451,10 +451,18 @@ function reasonWords(label, total, pairs) {
 
 // The whole panel.
 
+/** Who sent the requests, if it was more than one; the most first. */
+function originWords(origins) {
+  if (!Array.isArray(origins) || origins.length < 2) return "";
+  const said = origins.slice(0, 4).map(([who, requests]) => `${who} ${exact(number(requests))}`);
+  if (origins.length > said.length) said.push(`${origins.length - said.length} others`);
+  return ` (${said.join(", ")})`;
+}
+
 function sessionWords(session) {
   if (!session) return "";
   const requests = number(session.requests);
-  const parts = [`${exact(requests)} ${requests === 1 ? "request" : "requests"}`];
+  const parts = [`${exact(requests)} ${requests === 1 ? "request" : "requests"}${originWords(session.origins)}`];
   for (const key of ["refused", "retries"]) {
     if (number(session[key]) > 0) parts.push(`${exact(session[key])} ${key}`);
   }

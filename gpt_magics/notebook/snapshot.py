@@ -63,9 +63,10 @@ class JobView(TypedDict):
 
 
 class SessionView(TypedDict):
-    """Everything this kernel has sent so far."""
+    """Everything this kernel has sent so far; ``origins``: requests by who asked, most first."""
 
     requests: int
+    origins: list[tuple[str, int]]
     refused: int
     retries: int
     cost: float | None

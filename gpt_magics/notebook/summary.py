@@ -10,7 +10,7 @@ import unicodedata
 from html import escape
 from typing import TYPE_CHECKING
 
-from gpt_magics.wording import count, duration, exact, money, pace
+from gpt_magics.wording import count, duration, exact, money, origins_words, pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -131,7 +131,9 @@ def _limit(limit: LimitView) -> str:
 
 def _session(session: SessionView) -> str:
     requests = session["requests"]
-    parts = [f"{exact(requests)} request{'' if requests == 1 else 's'}"]
+    origins = session["origins"]
+    by = f" ({plain(origins_words(origins))})" if len(origins) > 1 else ""
+    parts = [f"{exact(requests)} request{'' if requests == 1 else 's'}{by}"]
     parts += [f"{exact(session[key])} {key}" for key in ("refused", "retries") if session[key]]
     parts.append(_spend(session["cost"], session["budget"], known=session["cost_known"]))
     parts.append(_tokens(session))

@@ -109,6 +109,7 @@ def _eta(job: Job, now: Headroom) -> float | None:
 def _session(now: Headroom) -> SessionView:
     return {
         "requests": now.requests,
+        "origins": sorted(now.by_origin.items(), key=lambda origin: -origin[1]),
         "refused": now.refused,
         "retries": now.retries,
         "cost": now.cost if now.cost or now.cost_known else None,

@@ -1,26 +1,55 @@
 """How many requests may be in flight where the server does not report its limits.
 
-Additive increase, multiplicative decrease, with a slow start: the cap doubles with each full round
-of answers until the first refusal, then grows by one a round and halves at a refusal (TCP's
-congestion avoidance, RFC 5681). Requests sent before the last cut do not cut again: they are the
-same news.
+Three signs tell a server's capacity:
+
+Rule 1: a refusal says it plainly: the server holds what is in flight but this one, and no more.
+        The cap becomes that number at once, not half of it: a server with eight places has eight,
+        and to halve is to leave four of them empty.
+Rule 2: answers that take more than twice as long as on an idle server say that requests queue up
+        inside it (Ollama, vLLM). Then the cap shrinks towards what it works on at the same time.
+Rule 3: otherwise the cap grows: it doubles with each full round of answers until the first sign
+        (TCP's slow start, RFC 5681), and after that it tries one more from time to time, the
+        longer apart the more often it was refused there.
 """
 
 from __future__ import annotations
 
-_FIRST_CAP = 4.0
+_FIRST_CAP = 8.0
+# How many answers at the cap until one more is tried, after a refusal: one refusal among so many.
+_FIRST_PATIENCE, _MOST_PATIENCE = 100, 1600
+# How much longer than on an idle server an answer may take (Netflix's gradient limiter: 2).
+_TOLERANCE = 2.0
+_MOST_SHRINK = 0.5
+# The memory of the shortest time fades, as servers and prompts change.
+_FADE = 1.02
 
 
 class Concurrency:
     """The adaptive cap of one lane."""
 
-    __slots__ = ("_cap", "_cut_at", "_growing_fast", "ceiling")
+    __slots__ = (
+        "_cap",
+        "_idle_seconds",
+        "_lifted",
+        "_patience",
+        "_refused_at",
+        "_round",
+        "_round_seconds",
+        "_since_refusal",
+        "_slow_start",
+        "ceiling",
+    )
 
     def __init__(self, ceiling: int) -> None:
         self.ceiling = ceiling
         self._cap = min(_FIRST_CAP, float(ceiling))
-        self._cut_at = float("-inf")
-        self._growing_fast = True
+        self._lifted = False
+        self._slow_start = True
+        self._patience = _FIRST_PATIENCE
+        self._refused_at: int | None = None  # the cap that was last found to be one too many
+        self._since_refusal = 0
+        self._idle_seconds: float | None = None
+        self._round, self._round_seconds = 0, 0.0
 
     def __repr__(self) -> str:
         return f"<Concurrency {self.cap} of {self.ceiling}>"
@@ -28,23 +57,61 @@ class Concurrency:
     @property
     def cap(self) -> int:
         """How many may be in flight now; at least 1."""
-        return max(1, min(int(self._cap), self.ceiling))
+        cap = int(self._cap)
+        return max(1, min(self.ceiling, cap))
 
     def open(self) -> None:
         """Lift the cap: the server reports its limits, so buckets pace instead."""
         self._cap = float(self.ceiling)
-        self._growing_fast = False
+        self._slow_start = False
+        self._lifted = True
 
-    def answered(self, *, in_flight: int) -> None:
-        """An answer came while ``in_flight`` requests (this one included) were out."""
-        if in_flight >= self.cap:  # an unused cap proves nothing
-            step = 1.0 if self._growing_fast else 1.0 / self._cap
-            self._cap = min(float(self.ceiling), self._cap + step)
+    def answered(self, *, used: bool, seconds: float | None = None) -> None:
+        """An answer came.
 
-    def refused(self, *, sent: float, now: float) -> None:
-        """The server had no room for a request that was sent at ``sent``."""
-        if sent <= self._cut_at:
+        Args:
+            used: whether the cap held anybody back since its request was sent; an unused cap
+                proves nothing.
+            seconds: how long it took, if that says something about the server.
+        """
+        self._since_refusal += 1
+        if seconds is not None and not self._lifted:
+            self._note(seconds)
+        if self._cap >= self.ceiling or not used:
             return
-        self._cut_at = now
-        self._growing_fast = False
-        self._cap = max(1.0, self._cap / 2)
+        if self._slow_start:
+            self._cap += 1.0
+        elif self._lifted or self._refused_at is None or self.cap + 1 < self._refused_at:
+            self._cap += 1.0 / self._cap
+        elif self._since_refusal >= self._patience:
+            self._cap = float(self.cap + 1)
+            self._since_refusal = 0
+        self._cap = min(self._cap, float(self.ceiling))
+
+    def refused(self, *, in_flight: int) -> bool:
+        """The server had no room for a request that was the ``in_flight``-th when it was sent.
+
+        Returns whether the cap was the reason: if so, it is mended, and nobody else has to wait.
+        """
+        held = float(max(1, in_flight - 1))
+        if held >= self._cap:
+            return in_flight > self.cap  # sent before the last cut: the same news
+        known = self._refused_at is not None and in_flight >= self._refused_at
+        self._patience = min(_MOST_PATIENCE, self._patience * 2) if known else _FIRST_PATIENCE
+        self._cap, self._refused_at = held, in_flight
+        self._slow_start, self._since_refusal = False, 0
+        return True
+
+    def _note(self, seconds: float) -> None:
+        """Compare a round of answers with the best one."""
+        self._round += 1
+        self._round_seconds += seconds
+        if self._round < self.cap:
+            return
+        mean = self._round_seconds / self._round
+        self._round, self._round_seconds = 0, 0.0
+        best = mean if self._idle_seconds is None else min(mean, self._idle_seconds * _FADE)
+        self._idle_seconds = best
+        if mean > _TOLERANCE * best:
+            self._slow_start = False
+            self._cap = max(1.0, self._cap * max(_MOST_SHRINK, _TOLERANCE * best / mean))

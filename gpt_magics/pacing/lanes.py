@@ -8,27 +8,24 @@ Rule 1: whoever is at the head goes first, however large; smaller ones never ove
         queue (smallest-first starves large prompts).
 Rule 2: the first request goes alone, because only an answer tells the limits.
 Rule 3: what started stays charged until an answer's headers say otherwise.
+Rule 4: a refusal pauses everybody, unless it only says that fewer may be in flight.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from gpt_magics.pacing.buckets import Ask, Bucket, Stamp
+from gpt_magics.pacing.account import Account
+from gpt_magics.pacing.buckets import Ask, Bucket
 from gpt_magics.pacing.concurrency import Concurrency
 from gpt_magics.pacing.headers import Reading
+from gpt_magics.pacing.limits import Limits
+from gpt_magics.pacing.pace import Throttle
+from gpt_magics.pacing.tickets import Ticket
 
-
-@dataclass(eq=False, slots=True)
-class Ticket:
-    """A request's place in its lane. ``sent`` is ``None`` while it waits."""
-
-    ask: Ask
-    interactive: bool = False
-    sent: float | None = None
-    stamps: dict[str, Stamp] = field(default_factory=dict)
+__all__ = ["Lane", "LimitView", "Ticket"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +42,49 @@ class LimitView:
 class Lane:
     """The queue and the limits of one (server, key, model)."""
 
-    def __init__(self, *, max_in_flight: int) -> None:
+    def __init__(self, *, max_in_flight: int, account: Account | None = None) -> None:
         self.concurrency = Concurrency(max_in_flight)
-        self.in_flight = 0
-        self._buckets: dict[str, Bucket] = {}
+        self._account = account or Account()
+        self._account.open(self)
+        self._limits = Limits(self, self._account)
+        self._throttle = Throttle()
         self._interactive: deque[Ticket] = deque()
         self._batch: deque[Ticket] = deque()
-        self._unanswered: dict[Ticket, None] = {}  # in the order of sending
-        self._paused_until = float("-inf")
+        self._flying: set[Ticket] = set()
+        self._paused_until = self._full_at = float("-inf")
         self._learned = False
 
     def __repr__(self) -> str:
         return f"<Lane {self.in_flight} in flight, {self.queued} queued>"
 
     @property
+    def in_flight(self) -> int:
+        """How many requests are out."""
+        return len(self._flying)
+
+    @property
+    def flying(self) -> Collection[Ticket]:
+        """The requests that are out."""
+        return self._flying
+
+    @property
     def queued(self) -> int:
         """How many requests wait."""
         return len(self._interactive) + len(self._batch)
+
+    @property
+    def head(self) -> Ticket | None:
+        """Who goes next."""
+        if self._interactive:
+            return self._interactive[0]
+        return self._batch[0] if self._batch else None
+
+    @property
+    def buckets(self) -> dict[str, Bucket]:
+        """The limits that the server has reported, by dimension."""
+        return self._limits.buckets
+
+    # The queue.
 
     def join(self, ticket: Ticket) -> None:
         """Queue a request."""
@@ -72,6 +95,7 @@ class Lane:
         queue = self._interactive if ticket.interactive else self._batch
         if ticket in queue:
             queue.remove(ticket)
+            self._account.unclaim(ticket)
 
     def clear(self) -> list[Ticket]:
         """Empty the queue and return who waited, because going on is pointless.
@@ -80,6 +104,8 @@ class Lane:
         """
         self._learned = False
         waiting = [*self._interactive, *self._batch]
+        for ticket in waiting:
+            self._account.unclaim(ticket)
         self._interactive.clear()
         self._batch.clear()
         return waiting
@@ -87,20 +113,24 @@ class Lane:
     def start(self, now: float, room: int) -> list[Ticket]:
         """Charge and return the requests that may be sent now, at most ``room``."""
         started: list[Ticket] = []
-        while len(started) < room and self._has_slot() and (head := self._head()) is not None:
-            if self._delay(head.ask, now) > 0:
+        while len(started) < room and self._has_slot() and (head := self.head) is not None:
+            if self._delay(head, now) > 0:
                 break
             (self._interactive if head.interactive else self._batch).popleft()
-            self._charge(head, now)
+            self._send(head, now)
             started.append(head)
+        if self.queued and not self._has_slot():
+            self._full_at = now
         return started
 
     def wait(self, now: float) -> float | None:
         """Seconds until the head may start by time alone; ``None`` if an event must come first."""
-        head = self._head()
+        head = self.head
         if head is None or not self._has_slot():
             return None
-        return self._delay(head.ask, now)
+        return self._delay(head, now)
+
+    # What becomes of requests.
 
     def answered(
         self,
@@ -120,99 +150,123 @@ class Lane:
         first, or that a busy loop held up, came to it later than it was sent; taken as of the
         sending, its word would promise what the bucket had not yet refilled.
         """
-        self._learned = True
         sent = now if ticket.sent is None else ticket.sent
-        as_of = sent if worked is None else min(now, max(sent, now - worked))
-        self._unanswered.pop(ticket, None)
+        if not self._learned:
+            self._learned = True
+            self._limits.first_answer(now - sent)
         if refused:
-            self._refund(ticket)
-        if readings and not self._buckets:
+            ticket.refund()
+        else:
+            self._limits.let_in(ticket)
+        if readings and not self.buckets:
             self.concurrency.open()
-        for reading in readings:
-            self._correct(ticket, reading, as_of)
+        charged = sent if worked is None else min(now, max(sent, now - worked))
+        self._limits.answered(ticket, readings, now, charged=charged)
+        ticket.close()
+
+    def succeeded(self, ticket: Ticket, now: float) -> None:
+        """The server had room for this request, which is answered now."""
+        sent = now if ticket.sent is None else ticket.sent
+        self.concurrency.answered(used=self._full_at >= sent, seconds=now - sent)
+        for bucket in self.buckets.values():
+            bucket.confirmed()
+
+    def refused(
+        self,
+        ticket: Ticket,
+        readings: Sequence[Reading],
+        now: float,
+        *,
+        pause: float,
+        limited: bool = True,
+    ) -> bool:
+        """The server had no room for this request, and asks for a pause of so many seconds.
+
+        Call it after ``answered``. Returns whether everybody has to wait; if not, only this
+        request has to: the server's capacity is known better now, and the others keep to it.
+
+        ``limited`` tells a rate limit from a server that is overloaded.
+        """
+        self._limits.ended(ticket)
+        # Those sent after it may have overtaken it.
+        abreast = max(ticket.abreast, self.in_flight)
+        if not self.buckets:
+            if self.concurrency.refused(in_flight=abreast):
+                return False
+        elif not limited or (readings and not self._limits.explain(ticket, readings)):
+            self.concurrency.refused(in_flight=abreast)
+        self.pause(now + pause)
+        return True
+
+    def pause(self, until: float) -> None:
+        """Start nothing before ``until``. Pauses only grow."""
+        self._paused_until = max(self._paused_until, until)
+
+    def slow_down(self, now: float) -> None:
+        """The server asked for half as many requests a second."""
+        self._throttle.halve(now)
 
     def released(self, ticket: Ticket, *, reached_server: bool = True) -> None:
         """End a request's time in flight. What never reached the server is given back."""
-        self.in_flight -= 1
-        self._unanswered.pop(ticket, None)
+        self._flying.discard(ticket)
+        self._limits.ended(ticket)
         if not reached_server:
-            self._refund(ticket)
+            ticket.refund()
+        ticket.close()
 
-    def pause(self, until: float) -> None:
-        """Start nothing before ``until``: the server asked for it. Pauses only grow."""
-        self._paused_until = max(self._paused_until, until)
+    def resize(self, max_in_flight: int) -> None:
+        """Change how many requests may be in flight at most."""
+        self.concurrency.ceiling = max_in_flight
+        if self.buckets:
+            self.concurrency.open()
+
+    # What others want to know.
 
     def waiting_for(self, now: float) -> tuple[str, float]:
         """What the head waits for, and how many seconds at least.
 
-        The first is a dimension, or ``"pause"``, ``"slot"``, ``"first answer"`` or ``""``.
+        The first is a dimension, or ``"pause"``, ``"slot"``, ``"first answer"``, ``"slow down"``
+        or ``""``.
         """
-        head = self._head()
+        head = self.head
         if head is None:
             return "", 0.0
         if not self._has_slot():
             return ("slot" if self._learned else "first answer"), 0.0
         if self._paused_until > now:
             return "pause", self._paused_until - now
-        waits = {b.dimension: b.wait(head.ask.on(b.dimension), now) for b in self._buckets.values()}
-        slowest = max(waits, key=lambda dimension: waits[dimension], default="")
-        return (slowest, waits[slowest]) if slowest and waits[slowest] > 0 else ("", 0.0)
+        waits = {**self._limits.waits(head, now), "slow down": self._throttle.wait(now)}
+        slowest = max(waits, key=lambda dimension: waits[dimension])
+        return (slowest, waits[slowest]) if waits[slowest] > 0 else ("", 0.0)
 
     def never_fits(self, ask: Ask) -> bool:
         """Whether a request costs more than a whole limit, so that no waiting will help."""
-        return any(ask.on(b.dimension) > b.limit for b in self._buckets.values())
+        return self._limits.never_fit(ask)
 
-    def resize(self, max_in_flight: int) -> None:
-        """Change how many requests may be in flight at most."""
-        self.concurrency.ceiling = max_in_flight
-        if self._buckets:
-            self.concurrency.open()
+    def cost(self, ask: Ask, bucket: Bucket) -> float:
+        """What a request is expected to take from a bucket."""
+        return self._limits.cost(ask, bucket)
 
     def limits(self, now: float) -> list[LimitView]:
         """The headroom on every dimension that the server has reported."""
         return [
             LimitView(b.dimension, b.limit, max(0.0, b.level(now)), b.rate, b.window)
-            for b in self._buckets.values()
+            for b in self.buckets.values()
         ]
 
-    def _head(self) -> Ticket | None:
-        if self._interactive:
-            return self._interactive[0]
-        return self._batch[0] if self._batch else None
-
     def _has_slot(self) -> bool:
-        return self.in_flight < (self.concurrency.cap if self._learned else 1)
+        return len(self._flying) < (self.concurrency.cap if self._learned else 1)
 
-    def _delay(self, ask: Ask, now: float) -> float:
-        delay = max(0.0, self._paused_until - now)
-        for bucket in self._buckets.values():
-            delay = max(delay, bucket.wait(ask.on(bucket.dimension), now))
-        return delay
+    def _delay(self, head: Ticket, now: float) -> float:
+        delay = max(0.0, self._paused_until - now, self._throttle.wait(now))
+        if not self._learned:
+            return max(delay, self._limits.courtesy(head, now))
+        return max(delay, self._limits.wait(head, now))
 
-    def _refund(self, ticket: Ticket) -> None:
-        for dimension, stamp in ticket.stamps.items():
-            self._buckets[dimension].refund(ticket.ask.on(dimension), stamp)
-
-    def _charge(self, ticket: Ticket, now: float) -> None:
+    def _send(self, ticket: Ticket, now: float) -> None:
         ticket.sent = now
-        self.in_flight += 1
-        self._unanswered[ticket] = None
-        for bucket in self._buckets.values():
-            ticket.stamps[bucket.dimension] = bucket.take(ticket.ask.on(bucket.dimension), now)
-
-    def _correct(self, ticket: Ticket, reading: Reading, as_of: float) -> None:
-        bucket = self._buckets.get(reading.dimension)
-        stamp = ticket.stamps.get(reading.dimension)
-        if bucket is None:
-            # First sight of this dimension: others in flight are unknown to it, which rule 2
-            # keeps to a minimum.
-            bucket = self._buckets[reading.dimension] = Bucket(reading, now=as_of)
-            bucket.correct(reading, Stamp(as_of, 0.0))
-        elif stamp is not None:
-            others = self._others(reading.dimension)
-            bucket.correct(reading, stamp, as_of=as_of, unanswered=others)
-
-    def _others(self, dimension: str) -> Iterator[tuple[Stamp, float]]:
-        for ticket in reversed(self._unanswered):
-            if dimension in ticket.stamps:
-                yield ticket.stamps[dimension], ticket.ask.on(dimension)
+        self._flying.add(ticket)
+        ticket.abreast = len(self._flying)
+        self._account.unclaim(ticket)
+        self._throttle.take(now)
+        self._limits.charge(ticket, now)

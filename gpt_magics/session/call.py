@@ -23,22 +23,29 @@ class Call:
 
     Attributes:
         origin: who asked: a job's id, a cell, or the user's own code.
+        kind: what it is alike, such as a template, for what the server really charges.
         model: the model named in the request; empty for polls, uploads and the like.
         base_url: the server's address, which decides the price.
         prompt_tokens: estimated input tokens.
-        prompt_bytes: the input's size in UTF-8 bytes, no token being shorter than one.
+        prompt_bytes: the size of the request's JSON, no token of the input being shorter than a
+            byte.
         max_tokens: the longest answer, if the request sets one.
         budgets: whose money it is, besides the session's.
         interactive: whether a person waits for it; such requests go before a batch.
         timeout: seconds for one attempt once sent; ``None`` leaves it to the SDK's client.
+        deadline: seconds after which no further attempt is made: those that its attempts took, and
+            its waits in between. Waiting for the server's limits does not count.
         max_attempts: how often it may be sent; ``None`` for the session's number.
         attempts: requests sent so far.
+        sent: when the last of them was, by the loop's clock.
+        seconds: what counts against the deadline, as of the last failure.
         in_flight: whether a request of it is out at this moment.
         retries: how many attempts failed and were repeated, by reason.
         verdict: what the last failure meant, if the call failed.
     """
 
     origin: str
+    kind: str = ""
     model: str = ""
     base_url: str = ""
     prompt_tokens: int = 0
@@ -47,8 +54,11 @@ class Call:
     budgets: tuple[Budget, ...] = ()
     interactive: bool = False
     timeout: float | None = None
+    deadline: float | None = None
     max_attempts: int | None = None
     attempts: int = 0
+    sent: float = 0.0
+    seconds: float = 0.0
     retries: Counter[str] = field(default_factory=Counter)
     failure: Failure | None = None
     verdict: Verdict | None = None
@@ -64,7 +74,8 @@ class Call:
         (OpenAI's rate-limit guide: limits are charged by the maximum of max_tokens and the
         estimate from the request's characters.)
         """
-        return Ask(tokens=max(self.max_tokens or 0, self.prompt_tokens))
+        tokens = max(self.max_tokens or 0, self.prompt_tokens)
+        return Ask(tokens=tokens, least=self.prompt_tokens, kind=self.kind)
 
 
 current_call: ContextVar[Call | None] = ContextVar("gpt_magics_call", default=None)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from gpt_magics.pacing.lanes import LimitView
 from gpt_magics.session.session import Session
 from gpt_magics.settings import host_of
-from gpt_magics.wording import count, duration, exact, money
+from gpt_magics.wording import count, duration, exact, money, origins_words
 
 _UNITS = {"requests": "R", "tokens": "T"}
+_PER = {1.0: "a second", 60.0: "a minute", 3600.0: "an hour", 86400.0: "a day"}
+_WINDOW_SUFFIX = re.compile(r"-(second|minute|hour|day|month)\Z")
 _WINDOWS = {60.0: "PM", 3600.0: "PH", 86400.0: "PD"}
 
 
@@ -53,6 +56,8 @@ class Headroom:
         ]
         spend = money(self.cost, known=self.cost_known)
         lines.append(f"{exact(self.requests)} requests, {exact(self.refused)} refused, {spend}")
+        if self.by_origin:
+            lines.append(f"Sent by {origins_words(self.by_origin.items())}")
         return "\n".join(lines)
 
 
@@ -90,11 +95,11 @@ def headroom(session: Session) -> Headroom:
 def limit_label(limit: LimitView) -> str:
     """RPM, TPM, RPD and the like; a dimension's own name where there is no such word."""
     window = _WINDOWS.get(limit.window)
-    unit = _UNITS.get(limit.dimension)
+    name = _WINDOW_SUFFIX.sub("", limit.dimension)
+    unit = _UNITS.get(name)
     if unit and window:
         return unit + window
-    per = {60.0: "a minute", 3600.0: "an hour", 86400.0: "a day"}.get(limit.window, "")
-    return f"{limit.dimension.replace('-', ' ')} {per}".strip()
+    return f"{name.replace('-', ' ')} {_PER.get(limit.window, '')}".strip()
 
 
 def waiting_words(what: str, seconds: float) -> str:
@@ -105,6 +110,8 @@ def waiting_words(what: str, seconds: float) -> str:
         return "as many in flight as may be"
     if what == "first answer":
         return "waiting for the first answer, to learn the limits"
+    if what == "slow down":
+        return f"the server asked to slow down; next in {duration(seconds)}"
     if what == "pause":
         return f"the server asked to wait {duration(seconds)}"
     return f"waiting {duration(seconds)} for {what.replace('-', ' ')}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, OrderedDict
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from gpt_magics.session.call import Call
 from gpt_magics.spend.budget import Budget, Reservation, reserve
@@ -17,6 +17,14 @@ from gpt_magics.spend.tokens import Usage
 ASSUMED_MAX_TOKENS = 4096
 _TOKENS_PER_REQUEST = 64  # what the server wraps around messages
 _REMEMBERED_ANSWERS = 10_000
+
+
+class Report(NamedTuple):
+    """What an answer says of itself."""
+
+    model: str
+    answer_id: str
+    usage: Usage
 
 
 class Meter:
@@ -55,11 +63,16 @@ class Meter:
 
         Polls report the usage of an answer that was begun earlier: it is counted once.
         """
-        fields = find_usage(body)
-        if fields is None:
+        self.settle_by(find_usage(body), call, reservation, body)
+
+    def settle_by(
+        self, report: Report | None, call: Call, reservation: Reservation, body: bytes
+    ) -> None:
+        """The same, if what the body reports has been found already."""
+        if report is None:
             self._settle_unreported(call, reservation, body)
             return
-        model, answer_id, usage = fields
+        model, answer_id, usage = report
         if not call.model and answer_id in self._answers:
             return
         if answer_id:
@@ -78,11 +91,12 @@ class Meter:
         self, call: Call, reservation: Reservation, tail: bytes, *, events: int
     ) -> None:
         """Settle a stream by the usage in its ``tail``, or by its number of events if cut off."""
-        if call.model and find_usage(tail) is None:
+        report = find_usage(tail)
+        if call.model and report is None:
             usage = Usage(call.prompt_tokens, events, estimated=True)
             self._count(call, reservation, usage, call.model)
         else:
-            self.settle(call, reservation, tail)
+            self.settle_by(report, call, reservation, tail)
 
     def count_abandoned(self, call: Call) -> None:
         """An attempt got no answer, but its prompt at least may be billed: count that."""
@@ -124,19 +138,26 @@ class Meter:
             self._answers.popitem(last=False)
 
 
-def find_usage(body: bytes) -> tuple[str, str, Usage] | None:
-    """Model, answer id and usage in an answer's JSON, or in the last event of a stream."""
+def find_usage(body: bytes) -> Report | None:
+    """What an answer's JSON reports, or the last event of a stream that reports anything."""
     for text in _candidates(body):
         try:
-            fields = json.loads(text)
+            report = usage_in(json.loads(text))
         except (ValueError, RecursionError):
             continue
-        fields = fields.get("response", fields) if isinstance(fields, dict) else {}
-        if isinstance(fields, dict) and isinstance(fields.get("usage"), dict):
-            usage = _usage(fields["usage"])
-            if usage is not None:
-                return str(fields.get("model") or ""), str(fields.get("id") or ""), usage
+        if report is not None:
+            return report
     return None
+
+
+def usage_in(fields: object) -> Report | None:
+    """What an answer or an event reports, its JSON parsed."""
+    answer = fields.get("response", fields) if isinstance(fields, dict) else None
+    found = answer.get("usage") if isinstance(answer, dict) else None
+    usage = _usage(found) if isinstance(found, dict) else None
+    if answer is None or usage is None:
+        return None
+    return Report(str(answer.get("model") or ""), str(answer.get("id") or ""), usage)
 
 
 def _candidates(body: bytes) -> list[bytes]:

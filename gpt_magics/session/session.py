@@ -7,24 +7,25 @@ loop only; other threads read numbers, or wait for what they submitted.
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from openai import AsyncOpenAI, AsyncStream, OpenAI, OpenAIError
+from openai import AsyncOpenAI, OpenAI, OpenAIError
 
-from gpt_magics.errors import BrokenStreamError, RequestError
-from gpt_magics.pacing.retries import GiveUp, StopQueue
+from gpt_magics.errors import RequestError
 from gpt_magics.prompts.prompt import Prompt
-from gpt_magics.session.call import Call, current_call
+from gpt_magics.session.call import Call
+from gpt_magics.session.chat import complete, stream
+from gpt_magics.session.choke_point import AttemptFailedError
 from gpt_magics.session.failures import explain
+from gpt_magics.session.line import Line
 from gpt_magics.session.loop import LoopThread
 from gpt_magics.session.metering import Meter
 from gpt_magics.session.pacer import Pacer
-from gpt_magics.session.transport import KEY_STAND_IN, PacedHttpClient, PacedSyncHttpClient
+from gpt_magics.session.wire import json_body
 from gpt_magics.settings import OPENAI_URL, Connection, Settings, load
 from gpt_magics.spend.budget import Budget
 from gpt_magics.spend.prices import Prices
@@ -60,7 +61,7 @@ class Answer:
 
 
 class Session:
-    """One loop, one pacer, one meter, and an SDK client for each (address, key)."""
+    """One loop, one pacer, one meter, and a line for each (address, key)."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -68,8 +69,7 @@ class Session:
         self.pacer = Pacer(self.thread.loop, max_in_flight=settings.max_in_flight)
         self.budget = Budget("session", settings.budget, _spent_before)
         self.meter = Meter(self.budget, Prices(settings.prices))
-        self._clients: dict[Connection, AsyncOpenAI] = {}
-        self._transports: dict[Connection, PacedHttpClient] = {}
+        self._lines: dict[Connection, Line] = {}
 
     def __repr__(self) -> str:
         return f"<Session {self.settings.server}: {self.pacer!r}>"
@@ -102,80 +102,55 @@ class Session:
             BudgetError: a budget does not cover its worst case; nothing was sent.
         """
         connection = settings.connection()
-        _estimate(prompt, call, settings)
+        line = self._line(connection, settings)
         started = self.thread.loop.time()
-        token = current_call.set(call)
+        fields = prompt.body(max_tokens_field=_max_tokens_field(settings.base_url))
+        body = _json(fields)
+        _estimate(prompt, call, settings, size=len(body))
         try:
-            client = self._client(connection, settings)
-            body = prompt.body(max_tokens_field=_max_tokens_field(settings.base_url))
             if on_text is None:
-                fields = await _complete(client, body, settings.timeout)
+                found = await complete(line, body, call, seconds=settings.timeout)
             else:
-                fields = await _stream(client, body, settings.timeout, call, on_text)
-        except OpenAIError:
+                found = await stream(line, fields, call, on_text, seconds=settings.timeout)
+        except (OpenAIError, AttemptFailedError):
             raise explain(call, connection, settings.server) from None
-        except UnicodeEncodeError as error:
-            raise RequestError(
-                f"Not sent: the prompt holds {error.object[error.start]!r}, half of a character.",
-                reason="prompt",
-                attempts=call.attempts,
-            ) from None
-        except ValueError as error:
-            raise RequestError(
-                f"{settings.server} sent an answer that is no JSON: {error}",
-                reason="malformed answer",
-                attempts=call.attempts,
-            ) from None
-        finally:
-            current_call.reset(token)
-        return _answer(fields, call, self.thread.loop.time() - started)
+        return _answer(found, call, self.thread.loop.time() - started)
 
     def client(self, settings: Settings) -> AsyncOpenAI:
         """A paced ``AsyncOpenAI``; it may be used from any event loop."""
-        connection = settings.connection()
-        return self.thread.run(self._client_on_loop(connection, settings))
+        return self.thread.run(self._line_on_loop(settings)).client
 
     def sync_client(self, settings: Settings) -> OpenAI:
         """A paced ``OpenAI``; it may be used from any thread."""
-        connection = settings.connection()
-        self.thread.run(self._client_on_loop(connection, settings))
-        transport = self._transports[connection]
-        return OpenAI(
-            http_client=PacedSyncHttpClient(transport, self.thread), **_sdk_options(connection)
-        )
+        return self.thread.run(self._line_on_loop(settings)).sync_client()
 
     def close(self) -> None:
         """Close the sockets and end the thread."""
 
         async def shutdown() -> None:
-            for transport in self._transports.values():
-                await transport.shutdown()
+            for line in self._lines.values():
+                await line.close()
 
         if not self.thread.is_current:
             self.thread.run(shutdown())
             self.thread.close()
 
-    async def _client_on_loop(self, connection: Connection, settings: Settings) -> AsyncOpenAI:
-        return self._client(connection, settings)
+    async def _line_on_loop(self, settings: Settings) -> Line:
+        return self._line(settings.connection(), settings)
 
-    def _client(self, connection: Connection, settings: Settings) -> AsyncOpenAI:
+    def _line(self, connection: Connection, settings: Settings) -> Line:
         # Kept until the session ends: dropping an unclosed client can hang the next one.
-        client = self._clients.get(connection)
-        if client is None:
-            transport = self._transports[connection] = PacedHttpClient(
+        line = self._lines.get(connection)
+        if line is None:
+            line = self._lines[connection] = Line(
+                connection,
+                settings,
                 thread=self.thread,
                 pacer=self.pacer,
                 meter=self.meter,
-                base_url=settings.base_url,
-                api_key=connection.api_key,
-                key=len(self._transports),
-                timeout=settings.timeout,
-                max_attempts=settings.max_attempts,
+                key=len(self._lines),
             )
-            client = self._clients[connection] = AsyncOpenAI(
-                http_client=transport, **_sdk_options(connection)
-            )
-        return client
+        return line
 
 
 _session: Session | None = None
@@ -223,121 +198,30 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_in_child)
 
 
-def _sdk_options(connection: Connection) -> dict[str, Any]:
-    return {
-        "base_url": connection.base_url,
-        # The SDK's frames hold its headers in plain variables, which a verbose traceback shows.
-        "api_key": KEY_STAND_IN,
-        "organization": connection.organization,
-        "project": connection.project,
-        "max_retries": 0,  # retries are ours: each one queues, counts and pays again
-    }
-
-
 def _max_tokens_field(base_url: str) -> str:
     # OpenAI's reasoning models refuse max_tokens; many other servers know nothing else.
     return "max_completion_tokens" if base_url.startswith(OPENAI_URL) else "max_tokens"
 
 
-def _estimate(prompt: Prompt, call: Call, settings: Settings) -> None:
+def _json(fields: Mapping[str, object]) -> bytes:
+    try:
+        return json_body(fields)
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"Not sent: the prompt holds {error.object[error.start]!r}, half of a character.",
+            reason="prompt",
+            attempts=0,
+        ) from None
+
+
+def _estimate(prompt: Prompt, call: Call, settings: Settings, *, size: int) -> None:
     call.model = prompt.model
     call.max_tokens = prompt.max_tokens
     call.prompt_tokens = estimate_messages(prompt.messages)
-    call.prompt_bytes = sum(_size(m.get("content")) for m in prompt.messages)
+    call.prompt_bytes = size
     call.timeout = settings.timeout
+    call.deadline = settings.deadline
     call.max_attempts = settings.max_attempts
-
-
-def _size(content: object) -> int:
-    if isinstance(content, str):
-        return len(content.encode("utf-8", "surrogatepass"))
-    return len(json.dumps(content))
-
-
-async def _complete(
-    client: AsyncOpenAI,
-    body: Mapping[str, object],
-    timeout: float,  # noqa: ASYNC109 - the SDK's name
-) -> dict[str, Any]:
-    # ``post`` skips the SDK's walk over the parameters' types: half the CPU of ``create``.
-    fields = await client.post(
-        "/chat/completions", body=body, cast_to=object, options={"timeout": timeout}
-    )
-    if not isinstance(fields, dict):
-        raise RequestError("The server's answer is no JSON object.", reason="malformed answer")
-    return fields
-
-
-async def _stream(
-    client: AsyncOpenAI,
-    body: Mapping[str, object],
-    timeout: float,  # noqa: ASYNC109
-    call: Call,
-    on_text: Callable[[str], None],
-) -> dict[str, Any]:
-    """Read a streamed answer; what breaks before any text came is asked for again, once."""
-    streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
-    for last in (False, True):
-        pieces: list[str] = []
-        try:
-            fields = await _read_stream(client, streamed, timeout, pieces, on_text)
-        except OpenAIError:
-            if isinstance(call.verdict, GiveUp | StopQueue):
-                raise  # it never began
-        except ValueError:
-            pass  # the SDK's answer to a malformed event
-        else:
-            if fields is not None:
-                return fields
-        if pieces or last:
-            break
-    raise _broken(pieces, call)
-
-
-async def _read_stream(
-    client: AsyncOpenAI,
-    body: Mapping[str, object],
-    timeout: float,  # noqa: ASYNC109
-    pieces: list[str],
-    on_text: Callable[[str], None],
-) -> dict[str, Any] | None:
-    """The answer in the shape of a plain one, or ``None`` if the stream was cut short.
-
-    A truncated stream ends without an exception; only its finish reason is missing.
-    """
-    stream = await client.post(
-        "/chat/completions",
-        body=body,
-        cast_to=object,
-        options={"timeout": timeout},
-        stream=True,
-        stream_cls=AsyncStream[object],
-    )
-    finish_reason, model = None, ""
-    async with stream:
-        async for event in stream:
-            if not isinstance(event, dict):
-                continue
-            model = event.get("model") or model
-            for choice in event.get("choices") or ():
-                text = (choice.get("delta") or {}).get("content")
-                finish_reason = choice.get("finish_reason") or finish_reason
-                if text:
-                    pieces.append(text)
-                    on_text(text)
-    if finish_reason is None:
-        return None
-    choice = {"message": {"content": "".join(pieces)}, "finish_reason": finish_reason}
-    return {"model": model, "choices": [choice]}
-
-
-def _broken(pieces: Sequence[str], call: Call) -> BrokenStreamError:
-    partial = "".join(pieces)
-    return BrokenStreamError(
-        f"The answer broke off after {len(partial)} characters. Ask again for a whole one.",
-        partial=partial,
-        attempts=call.attempts,
-    )
 
 
 def _answer(fields: Mapping[str, Any], call: Call, seconds: float) -> Answer:

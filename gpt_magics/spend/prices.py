@@ -42,7 +42,10 @@ class Prices:
     """
 
     def __init__(self, table: Mapping[str, tuple[float, float]]) -> None:
-        self._table = dict(table)
+        self._table = {
+            model: Rates(per_input / _MILLION, per_output / _MILLION, per_input / _MILLION)
+            for model, (per_input, per_output) in table.items()
+        }
 
     def rates(self, model: str, base_url: str, *, prompt_tokens: int = 0) -> Rates | None:
         """The rates for a prompt of this length, or ``None`` if the price is unknown.
@@ -52,8 +55,7 @@ class Prices:
         other is unknown.
         """
         if model in self._table:
-            per_input, per_output = self._table[model]
-            return Rates(per_input / _MILLION, per_output / _MILLION, per_input / _MILLION)
+            return self._table[model]
         tokens = 1000 if prompt_tokens < _TIER_FREE_TOKENS else prompt_tokens
         return _bundled(model, base_url, tokens)
 

@@ -33,7 +33,8 @@ class Usage:
 
 def estimate_text(text: str) -> int:
     """Tokens of a text, from its UTF-8 length."""
-    return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return -(-size // _BYTES_PER_TOKEN)
 
 
 def estimate_messages(messages: Sequence[Mapping[str, object]]) -> int:

@@ -59,6 +59,7 @@ JOB: dict[str, Any] = {
 }
 SESSION: dict[str, Any] = {
     "requests": 512,
+    "origins": [("gpt-1", 480), ("your own code", 32)],
     "refused": 3,
     "retries": 11,
     "cost": 1.0788,

@@ -51,6 +51,22 @@ def everything_said(error: BaseException) -> str:
     return "\n".join(texts)
 
 
+def everything_held(error: BaseException) -> str:
+    """The variables of every frame that an error leads to, as a verbose traceback has them."""
+    texts: list[str] = []
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        waiting += [each.__cause__, each.__context__]
+        frames = [frame for frame, _ in traceback.walk_tb(each.__traceback__)]
+        texts += [repr(value) for frame in frames[1:] for value in frame.f_locals.values()]
+    return "\n".join(texts)
+
+
 @dataclass
 class Reply:
     """What a stub answers. ``cut`` closes the connection instead of ending the body."""
@@ -91,6 +107,8 @@ class Stub:
 
     url: str
     requests: list[bytes] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
 
 
 @contextmanager
@@ -104,6 +122,8 @@ def stub(*replies: Reply) -> Iterator[Stub]:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             reply = replies[min(len(opened.requests), len(replies) - 1)]
             opened.requests.append(body)
+            opened.lines.append(self.requestline)
+            opened.headers.append({name.lower(): value for name, value in self.headers.items()})
             self.send_response(reply.status)
             self.send_header("content-type", reply.kind)
             for name, value in reply.headers.items():

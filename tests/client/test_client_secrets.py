@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import openai
 import pytest
-from served import Reply, everything_said, stub, user
+from served import Reply, everything_held, everything_said, stub, user
 
 import gpt_magics
 from gpt_magics import api, configuration
 from gpt_magics.errors import GptMagicsError, OptionError
+from gpt_magics.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from served import Serve
@@ -84,6 +85,53 @@ def test_a_failing_flow_logs_no_key_either(caplog: pytest.LogCaptureFixture) -> 
         assert KEY not in everything_said(own.value)
     assert caplog.records
     assert KEY not in everything_logged(caplog)
+
+
+@pytest.mark.usefixtures("short_backoff")
+@pytest.mark.parametrize("way", ["ask", "batch", "stream", "client", "sync client"])
+@pytest.mark.parametrize("trouble", ["unreachable", "cut", "refused", "redirected", "hangs"])
+def test_no_frame_that_an_error_leads_to_shows_the_key(way: str, trouble: str) -> None:
+    """``%xmode Verbose`` shows the variables of every frame, aiohttp's included."""
+    replies = {
+        "cut": Reply(200, b'{"choices": [', cut=True),
+        "refused": Reply(400, b'{"error": {"message": "No"}}'),
+        "redirected": Reply(307, headers={"location": "http://127.0.0.1:1/v1/chat/completions"}),
+    }
+    with stub(replies.get(trouble, Reply())) as server, Sandbox(hang_rate=1.0) as hangs:
+        urls = {"unreachable": "http://127.0.0.1:1/v1", "hangs": hangs.url}
+        gpt_magics.configure(
+            base_url=urls.get(trouble, server.url), api_key=KEY, timeout=0.1, max_attempts=2
+        )
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever the SDK raises
+            FAILING_WAYS[way]()
+        assert KEY not in everything_held(caught.value)
+        assert KEY not in everything_said(caught.value)
+
+
+def own_code() -> None:
+    client = gpt_magics.client()
+
+    async def ask() -> None:
+        await client.chat.completions.create(model="sandbox-echo", messages=user("hello"))
+
+    asyncio.run(ask())
+
+
+def failing_job() -> None:
+    job = gpt_magics.batch(["a", "b"])
+    job.result()
+    raise RuntimeError(job.failures)
+
+
+FAILING_WAYS = {
+    "ask": lambda: gpt_magics.ask("hello"),
+    "batch": failing_job,
+    "stream": lambda: gpt_magics.ask("hello", on_text=lambda _: None),
+    "client": own_code,
+    "sync client": lambda: gpt_magics.sync_client().chat.completions.create(
+        model="sandbox-echo", messages=user("hello")
+    ),
+}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gpt_magics.pacing.buckets import DAY, HOUR, MINUTE, Ask, Bucket, Stamp
+from gpt_magics.pacing.buckets import DAY, HOUR, MINUTE, Ask, Bucket
+from gpt_magics.pacing.bunches import Stamp
 from gpt_magics.pacing.headers import Reading
 from gpt_magics.pacing.lanes import Lane, Ticket
 
@@ -49,7 +50,7 @@ class ServerBucket:
 
 @dataclass
 class Sent:
-    cost: float
+    at: float
     stamp: Stamp
     reading: Reading | None  # None: it is lost on its way, and not charged
 
@@ -83,16 +84,16 @@ class PromptServer(RuleBasedStateMachine):
         if not lost:
             assert self.server.charge(math.ceil(cost * charged), self.now), "an avoidable 429"
             reading = self.server.reading(self.now)
-        self.in_flight.append(Sent(cost, stamp, reading))
+        self.in_flight.append(Sent(self.now, stamp, reading))
 
     @precondition(lambda self: self.in_flight)
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
         sent = self.in_flight.pop(data.draw(st.integers(0, len(self.in_flight) - 1)))
         if sent.reading is None:
-            self.model.refund(sent.cost, sent.stamp)
+            self.model.refund(sent.stamp)
         else:
-            self.model.correct(sent.reading, sent.stamp)
+            self.model.correct(sent.reading, sent.stamp, charged=sent.at, now=self.now)
 
     @invariant()
     def the_model_never_exceeds_the_server(self) -> None:
@@ -102,8 +103,9 @@ class PromptServer(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_for_ever(self) -> None:
         longest = self.model.wait(10 * self.model.limit, self.now)
-        debt = max(0.0, -self.model.level(self.now)) / self.model.rate
-        assert longest <= self.model.window + debt + TINY
+        refill = self.model.rate - self.model.leak
+        debt = max(0.0, -self.model.level(self.now))
+        assert longest <= (self.model.limit + debt) / refill + TINY
 
 
 TestPromptServer = PromptServer.TestCase
@@ -135,7 +137,7 @@ class ChangingServer(RuleBasedStateMachine):
         self.now += self.model.wait(cost, self.now)
         stamp = self.model.take(cost, self.now)
         self.server.charge(cost, self.now)
-        self.model.correct(self.server.reading(self.now), stamp)
+        self.model.correct(self.server.reading(self.now), stamp, charged=self.now, now=self.now)
         assert self.model.limit == self.server.limit
         assert self.model.level(self.now) <= self.server.level(self.now) + TINY * 1e4
 
@@ -176,6 +178,7 @@ def test_requests_held_up_on_their_way_cost_no_more_than_they_are(
     server = ServerBucket(limit, limit * fill)
     model = Bucket(server.reading(0.0), now=0.0)
     stamps: dict[int, Stamp] = {}
+    sent_at_of: dict[int, float] = {}
     readings: dict[int, Reading] = {}
     arrived: set[int] = set()
     worst_overtaking = 0
@@ -192,7 +195,7 @@ def test_requests_held_up_on_their_way_cost_no_more_than_they_are(
     for event in sorted(events, key=lambda e: (e.at, order[e.what], e.number)):
         number, now = event.number, event.at
         if event.what == "sent":
-            stamps[number] = model.take(1, now)
+            stamps[number], sent_at_of[number] = model.take(1, now), now
         elif event.what == "took":
             server._level, server._at = server.level(now) - 1, now  # noqa: SLF001
             arrived.add(number)
@@ -201,7 +204,7 @@ def test_requests_held_up_on_their_way_cost_no_more_than_they_are(
             reading = server.reading(now)
             readings[number] = Reading("tokens", limit, max(0, reading.remaining), None)
         else:
-            model.correct(readings[number], stamps[number])
+            model.correct(readings[number], stamps[number], charged=sent_at_of[number], now=now)
         on_their_way = len(stamps) - len(arrived)
         truth = server.level(now) - on_their_way
         if server.level(now) < 0:
@@ -224,7 +227,7 @@ def test_the_window_is_found_by_what_is_used(limit: int, window: float, costs: l
         if used > limit:
             break
         server.charge(cost, 0.0)
-        model.correct(server.reading(0.0), model.take(cost, 0.0))
+        model.correct(server.reading(0.0), model.take(cost, 0.0), charged=0.0, now=0.0)
     assert model.window == window
     assert model.rate == pytest.approx(server.rate)
 
@@ -240,7 +243,8 @@ def test_having_waited_a_request_may_start(
     limit: float, remaining: float, now: float, cost: float, reset: float | None
 ) -> None:
     model = Bucket(Reading("tokens", limit, limit * remaining, reset), now=now)
-    model.correct(Reading("tokens", limit, limit * remaining, reset), model.take(0.0, now))
+    reading = Reading("tokens", limit, limit * remaining, reset)
+    model.correct(reading, model.take(0.0, now), charged=now, now=now)
     for _ in range(3):  # a clock's rounding may leave a rest
         now += model.wait(cost, now)
     assert model.wait(cost, now) < TINY

@@ -153,7 +153,7 @@ def test_within_a_queue_whoever_came_first_starts_first(
 
 
 @settings(max_examples=40)
-@given(seconds=st.lists(st.floats(0, 30), min_size=2, max_size=20))
+@given(seconds=st.lists(st.floats(0.001, 30), min_size=2, max_size=20))
 def test_nobody_goes_with_the_first_request(seconds: list[float]) -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()

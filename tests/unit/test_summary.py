@@ -77,6 +77,7 @@ RUN: Snapshot = {
     ],
     "session": {
         "requests": 512,
+        "origins": [("gpt-1", 512)],
         "refused": 3,
         "retries": 11,
         "cost": 1.0788,
@@ -141,6 +142,14 @@ def test_it_says_how_the_run_ended(summary: Callable[[Any], str]) -> None:
         "512 requests · 3 refused · 11 retries",
     ):
         assert words in said
+
+
+def test_who_sent_the_requests_is_told_if_it_was_more_than_one(
+    summary: Callable[[Any], str],
+) -> None:
+    run = a_run()
+    run["session"]["origins"] = [("gpt-1", 500), ("your own code", 12)]
+    assert "512 requests (gpt-1 500, your own code 12)" in summary(run)
 
 
 def test_text_is_aligned() -> None:
