@@ -1,4 +1,4 @@
-"""``gpt-magics demo | lab | sandbox``."""
+"""``gpt-magics demo | lab | sandbox | rehearse``."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from gpt_magics.sandbox.options import add_arguments  # noqa: PLC0415 - only for the command
+    # Only for the command.
+    from gpt_magics.rehearsal import command as rehearsal  # noqa: PLC0415
+    from gpt_magics.sandbox.options import add_arguments  # noqa: PLC0415
+    from gpt_magics.settings import Settings  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(prog="gpt-magics", description="Jupyter magics for LLM APIs.")
     parser.add_argument("--version", action="version", version=f"gpt-magics {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="demo | lab | sandbox")
+    commands = parser.add_subparsers(required=True, metavar="demo | lab | sandbox | rehearse")
     demo = commands.add_parser(
         "demo", help="run the quickstart notebook against a sandbox on this machine"
     )
@@ -48,6 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     sandbox = commands.add_parser("sandbox", help="an OpenAI-compatible server with real limits")
     add_arguments(sandbox)
     sandbox.set_defaults(run=_sandbox)
+    rehearse = commands.add_parser(
+        "rehearse", help="how long a batch would take and what it would cost; nothing is sent"
+    )
+    rehearsal.add_arguments(rehearse, model=Settings().model)
+    rehearse.set_defaults(run=_rehearse)
     return parser
 
 
@@ -69,6 +77,13 @@ def _sandbox(options: argparse.Namespace) -> int:
     from gpt_magics.sandbox.command import run  # noqa: PLC0415
 
     return run(options)
+
+
+def _rehearse(options: argparse.Namespace) -> int:
+    from gpt_magics.rehearsal.command import run  # noqa: PLC0415
+
+    print(run(options))
+    return 0
 
 
 if __name__ == "__main__":

@@ -29,9 +29,14 @@ _STRANGE_SHARE, _STRANGE_COSTS = 0.05, 4.0
 
 
 class Account:
-    """What the lanes of one account know of each other."""
+    """What the lanes of one account know of each other.
+
+    Attributes:
+        is_shared: whether there is more than one lane.
+    """
 
     def __init__(self) -> None:
+        self.is_shared = False
         self._lanes: list[Lane] = []
         self._own: set[tuple[Lane, str]] = set()  # dimensions that a lane shares with nobody
         self._doubts: set[tuple[Lane, str]] = set()
@@ -44,11 +49,7 @@ class Account:
     def open(self, lane: Lane) -> None:
         """A lane joins the account."""
         self._lanes.append(lane)
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether there is more than one lane."""
-        return len(self._lanes) > 1
+        self.is_shared = len(self._lanes) > 1
 
     def suspected(self, lane: Lane) -> list[Bucket]:
         """The neighbours' limits that a lane may share."""

@@ -31,7 +31,7 @@ from gpt_magics.pacing.headers import Reading
 from gpt_magics.pacing.pace import Pace
 from gpt_magics.pacing.strangers import Sample, Strangers
 
-SECOND, MINUTE, HOUR, DAY = 1.0, 60.0, 3600.0, 86400.0
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 # A request may overtake another on the wire; arriving this much early must not cost a 429.
 _MARGIN_SECONDS = 0.004
@@ -245,7 +245,7 @@ class Bucket:
         bunch = stamp.bunch
         self._pace.give_back(stamp.cost, self.rate)
         self._untake(stamp)
-        if self._newest is not None and bunch.began < self._newest.began:
+        if self.is_old(stamp):
             return
         # With what came back the bucket may have been full before later requests were sent.
         most = self.limit - (self._taken - bunch.taken) - (bunch.total - stamp.place)
@@ -279,7 +279,7 @@ class Bucket:
         """
         self.close(stamp)
         bunch = stamp.bunch
-        if self._newest is not None and bunch.began < self._newest.began:
+        if self.is_old(stamp):
             return None
         self._newest = bunch
         changed = reading.limit != self.limit
@@ -298,11 +298,17 @@ class Bucket:
 
     def told(self, reading: Reading, *, charged: float, now: float) -> float:
         """The level at ``now`` that a reading implies, whatever else is believed."""
-        level = min(self.limit, reading.remaining + self._rate * (now - charged))
+        line = reading.remaining - self._rate * charged
         for bunch in reversed(self._bunches):
             if bunch.began <= charged:
+                low = line if bunch.low is None else min(line, bunch.low)
+                level = min(self.limit, low + self._rate * now)
                 return level - (self._taken - bunch.taken) - bunch.open
-        return level - self._taken
+        return min(self.limit, line + self._rate * now) - self._taken
+
+    def is_old(self, stamp: Stamp) -> bool:
+        """Whether an answer to a later request is known, so that this one has no news."""
+        return self._newest is not None and stamp.bunch.began < self._newest.began
 
     @property
     def unit_cost(self) -> float:
@@ -382,7 +388,7 @@ class Bucket:
 
 
 def _standard_window(seconds: float) -> float | None:
-    for window in (SECOND, MINUTE, HOUR, DAY):
+    for window in (MINUTE, HOUR, DAY):
         if abs(seconds - window) <= _WINDOW_TOLERANCE * window:
             return window
     return None

@@ -20,8 +20,9 @@ _FIRST_PATIENCE, _MOST_PATIENCE = 100, 1600
 # How much longer than on an idle server an answer may take (Netflix's gradient limiter: 2).
 _TOLERANCE = 2.0
 _MOST_SHRINK = 0.5
-# The memory of the shortest time fades, as servers and prompts change.
-_FADE = 1.02
+# After so many rounds that were too slow, what is quick is measured anew, for servers and prompts
+# change.
+_MOST_SLOW_ROUNDS = 8
 
 
 class Concurrency:
@@ -36,6 +37,7 @@ class Concurrency:
         "_round",
         "_round_seconds",
         "_since_refusal",
+        "_slow_rounds",
         "_slow_start",
         "ceiling",
     )
@@ -47,7 +49,7 @@ class Concurrency:
         self._slow_start = True
         self._patience = _FIRST_PATIENCE
         self._refused_at: int | None = None  # the cap that was last found to be one too many
-        self._since_refusal = 0
+        self._since_refusal = self._slow_rounds = 0
         self._idle_seconds: float | None = None
         self._round, self._round_seconds = 0, 0.0
 
@@ -75,12 +77,12 @@ class Concurrency:
             seconds: how long it took, if that says something about the server.
         """
         self._since_refusal += 1
-        if seconds is not None and not self._lifted:
-            self._note(seconds)
+        full_round = self._count(seconds)
         if self._cap >= self.ceiling or not used:
             return
         if self._slow_start:
-            self._cap += 1.0
+            if full_round:
+                self._cap *= 2.0
         elif self._lifted or self._refused_at is None or self.cap + 1 < self._refused_at:
             self._cap += 1.0 / self._cap
         elif self._since_refusal >= self._patience:
@@ -88,10 +90,11 @@ class Concurrency:
             self._since_refusal = 0
         self._cap = min(self._cap, float(self.ceiling))
 
-    def refused(self, *, in_flight: int) -> bool:
+    def refused(self, *, in_flight: int, sure: bool = True) -> bool:
         """The server had no room for a request that was the ``in_flight``-th when it was sent.
 
         Returns whether the cap was the reason: if so, it is mended, and nobody else has to wait.
+        If that is not ``sure``, because limits are reported, the cap soon grows again.
         """
         held = float(max(1, in_flight - 1))
         if held >= self._cap:
@@ -100,18 +103,31 @@ class Concurrency:
         self._patience = min(_MOST_PATIENCE, self._patience * 2) if known else _FIRST_PATIENCE
         self._cap, self._refused_at = held, in_flight
         self._slow_start, self._since_refusal = False, 0
-        return True
+        self._lifted = self._lifted and not sure
+        return in_flight > 1  # refused alone, it has no room for anybody
 
-    def _note(self, seconds: float) -> None:
-        """Compare a round of answers with the best one."""
+    def _count(self, seconds: float | None) -> bool:
+        """Whether a round of answers is full, and quick enough."""
+        if self._lifted:
+            return False
         self._round += 1
-        self._round_seconds += seconds
+        self._round_seconds += seconds or 0.0
         if self._round < self.cap:
-            return
+            return False
         mean = self._round_seconds / self._round
         self._round, self._round_seconds = 0, 0.0
-        best = mean if self._idle_seconds is None else min(mean, self._idle_seconds * _FADE)
-        self._idle_seconds = best
-        if mean > _TOLERANCE * best:
-            self._slow_start = False
-            self._cap = max(1.0, self._cap * max(_MOST_SHRINK, _TOLERANCE * best / mean))
+        self._idle_seconds = min(mean, self._idle_seconds or mean)
+        if mean <= _TOLERANCE * self._idle_seconds:
+            return True
+        self._shrink(_TOLERANCE * self._idle_seconds / mean)
+        return False
+
+    def _shrink(self, share: float) -> None:
+        self._slow_start = False
+        self._cap = max(1.0, self._cap * max(_MOST_SHRINK, share))
+        self._slow_rounds += 1
+        if self._slow_rounds >= _MOST_SLOW_ROUNDS:
+            # Perhaps it has become slower for good: look again, from few in flight.
+            self._slow_rounds, self._idle_seconds = 0, None
+            self._cap = min(self._cap, _FIRST_CAP)
+            self._slow_start = self._refused_at is None

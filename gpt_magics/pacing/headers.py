@@ -101,6 +101,12 @@ _TRY_AGAIN = re.compile(
 )
 _WORD_SECONDS = {"millisecond": 1e-3, "second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _LONGEST_MESSAGE = 4000
+_REACHED = re.compile(
+    r"\bon (requests|tokens) per (min|hour|day)\b[^:]{0,40}: "
+    r"Limit ([0-9,]{1,18}), Used ([0-9,]{1,18})",
+    re.IGNORECASE,
+)
+_PER = {"min": ("minute", 60.0), "hour": ("hour", 3600.0), "day": ("day", 86400.0)}
 
 
 class Reading(NamedTuple):
@@ -178,6 +184,24 @@ def retry_after(headers: Mapping[str, str], *, wall_now: float) -> float | None:
     if seconds is None and 0 < len(text) <= _LONGEST_VALUE:
         seconds = _seconds_until_date(text, wall_now)
     return _number(headers.get("x-ratelimit-timeremaining", "")) if seconds is None else seconds
+
+
+def reached(message: str) -> Reading | None:
+    """The limit that a refusal names, which the headers may not tell of.
+
+    "Rate limit reached for gpt-4o on requests per min (RPM): Limit 3, Used 3, Requested 1."
+    (OpenAI, Groq; OpenAI's request headers tell of the day where there is a limit a day.) Its
+    dimension is called ``requests-minute``, so that it is none that headers have.
+    """
+    match = _REACHED.search(message[:_LONGEST_MESSAGE])
+    if match is None:
+        return None
+    window, seconds = _PER[match[2].lower()]
+    limit, used = (float(match[group].replace(",", "") or 0) for group in (3, 4))
+    if limit <= 0:
+        return None
+    dimension = f"{match[1].lower()}-{window}"
+    return Reading(dimension, limit, max(0.0, limit - used), None, seconds)
 
 
 def try_again_in(message: str) -> float | None:

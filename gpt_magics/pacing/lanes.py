@@ -28,6 +28,9 @@ from gpt_magics.pacing.tickets import Ticket
 __all__ = ["Lane", "LimitView", "Ticket"]
 
 
+_NEVER: tuple[Ticket | None, float, float] = (None, 0.0, 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class LimitView:
     """What is left of one limit: capacity, level and refill a second, in the dimension's unit."""
@@ -53,6 +56,8 @@ class Lane:
         self._flying: set[Ticket] = set()
         self._paused_until = self._full_at = float("-inf")
         self._learned = False
+        # Who could not start when, and for how many seconds; void as soon as anything changes.
+        self._looked_at = _NEVER
 
     def __repr__(self) -> str:
         return f"<Lane {self.in_flight} in flight, {self.queued} queued>"
@@ -114,7 +119,9 @@ class Lane:
         """Charge and return the requests that may be sent now, at most ``room``."""
         started: list[Ticket] = []
         while len(started) < room and self._has_slot() and (head := self.head) is not None:
-            if self._delay(head, now) > 0:
+            delay = self._delay(head, now)
+            if delay > 0:
+                self._looked_at = (head, now, delay)
                 break
             (self._interactive if head.interactive else self._batch).popleft()
             self._send(head, now)
@@ -128,6 +135,9 @@ class Lane:
         head = self.head
         if head is None or not self._has_slot():
             return None
+        known_head, known_at, delay = self._looked_at
+        if known_head is head and known_at == now:  # ``start`` has just found out
+            return delay
         return self._delay(head, now)
 
     # What becomes of requests.
@@ -150,10 +160,11 @@ class Lane:
         first, or that a busy loop held up, came to it later than it was sent; taken as of the
         sending, its word would promise what the bucket had not yet refilled.
         """
+        self._looked_at = _NEVER
         sent = now if ticket.sent is None else ticket.sent
         if not self._learned:
             self._learned = True
-            self._limits.first_answer(now - sent)
+            self._limits.first_answer(now - sent, worked)
         if refused:
             ticket.refund()
         else:
@@ -179,36 +190,43 @@ class Lane:
         *,
         pause: float,
         limited: bool = True,
+        reached: Reading | None = None,
     ) -> bool:
         """The server had no room for this request, and asks for a pause of so many seconds.
 
         Call it after ``answered``. Returns whether everybody has to wait; if not, only this
         request has to: the server's capacity is known better now, and the others keep to it.
 
-        ``limited`` tells a rate limit from a server that is overloaded.
+        ``limited`` tells a rate limit from a server that is overloaded; ``reached`` is the limit
+        that the refusal names.
         """
         self._limits.ended(ticket)
         # Those sent after it may have overtaken it.
         abreast = max(ticket.abreast, self.in_flight)
-        if not self.buckets:
+        if reached is not None and self._limits.heard(ticket, reached, now):
+            pass  # a limit that headers do not tell of, known from now on
+        elif not limited or not self.buckets:
             if self.concurrency.refused(in_flight=abreast):
                 return False
-        elif not limited or (readings and not self._limits.explain(ticket, readings)):
-            self.concurrency.refused(in_flight=abreast)
+        elif readings and not self._limits.explain(ticket, readings):
+            self.concurrency.refused(in_flight=abreast, sure=False)
         self.pause(now + pause)
         return True
 
     def pause(self, until: float) -> None:
         """Start nothing before ``until``. Pauses only grow."""
         self._paused_until = max(self._paused_until, until)
+        self._looked_at = _NEVER
 
-    def slow_down(self, now: float) -> None:
-        """The server asked for half as many requests a second."""
-        self._throttle.halve(now)
+    def slow_down(self, ticket: Ticket, now: float) -> None:
+        """The answer to this request asked for fewer requests a second."""
+        self._throttle.halve(now, now if ticket.sent is None else ticket.sent)
+        self._looked_at = _NEVER
 
     def released(self, ticket: Ticket, *, reached_server: bool = True) -> None:
         """End a request's time in flight. What never reached the server is given back."""
         self._flying.discard(ticket)
+        self._looked_at = _NEVER
         self._limits.ended(ticket)
         if not reached_server:
             ticket.refund()

@@ -20,9 +20,9 @@ from gpt_magics.pacing.tickets import Ticket
 if TYPE_CHECKING:
     from gpt_magics.pacing.lanes import Lane
 
-# A refusal comes back at once, an answer later: that long, and this share of the time that the
-# first answer took, a burst on trial is waited for.
-_LONGEST_TRIAL, _TRIAL_SHARE = 0.15, 1 / 4
+# A refusal comes back at once, an answer later. Where the server does not say how long it worked, a
+# share of the time that the first answer took is waited for a refusal.
+_SHORTEST_TRIAL, _LONGEST_TRIAL, _TRIAL_SHARE = 0.02, 0.15, 1 / 4
 # The first request of a lane waits this long at most for limits that may be another lane's.
 _LONGEST_COURTESY = 30.0
 # To wait longer than this for what may be no charge at all is worth a refusal.
@@ -60,19 +60,14 @@ class Limits:
 
     def wait(self, head: Ticket, now: float) -> float:
         """Seconds until every limit has room for the request."""
-        delay, burst = 0.0, False
+        delay = 0.0
         for bucket in self.buckets.values():
-            cost = self.cost(head.ask, bucket)
-            wait = self._wait(bucket, cost, head, now)
-            delay = max(delay, wait)
-            burst = burst or bucket.is_burst(cost, now)
-        if burst and self._trial is not None:
-            if now < self._trial_ends:
-                return max(delay, self._trial_ends - now)
-            self._pass_trial()
-        if delay > 0 and self._account.is_shared:
-            self._claim(head, self.buckets.values())
-        return delay
+            delay = max(delay, self._wait(bucket, self.cost(head.ask, bucket), head, now))
+        if delay > 0:
+            if self._account.is_shared:
+                self._claim(head, self.buckets.values())
+            return delay
+        return self._trial_wait(head.ask, now) if self._trial is not None else 0.0
 
     def courtesy(self, head: Ticket, now: float) -> float:
         """Seconds that a lane's first request waits for limits that may hold here, too."""
@@ -98,7 +93,7 @@ class Limits:
             cost = self.cost(ask, bucket)
             if self._trial in (None, ticket) and bucket.is_burst(cost, now):
                 self._begin_trial(ticket, bucket, now)
-            stamp = bucket.take(cost, now, ask.on(bucket.dimension), ask.kind)
+            stamp = bucket.take(cost, now, ask.of(bucket.unit), ask.kind)
             ticket.charges.append((bucket, stamp))
 
     def _known(self) -> Collection[Bucket]:
@@ -140,9 +135,27 @@ class Limits:
         if ticket is self._trial:  # it told nothing
             self._trial = None
 
-    def first_answer(self, seconds: float) -> None:
-        """How long the first answer took: so long, at most, trials wait for a refusal."""
-        self._grace = min(_LONGEST_TRIAL, _TRIAL_SHARE * seconds)
+    def first_answer(self, seconds: float, worked: float | None) -> None:
+        """How long the first answer took, and how long of that the server says it worked.
+
+        The rest is the way there and back, on which a refusal is, too.
+        """
+        way = _TRIAL_SHARE * seconds if worked is None else seconds - worked
+        self._grace = min(_LONGEST_TRIAL, max(_SHORTEST_TRIAL, way))
+
+    def heard(self, ticket: Ticket, reached: Reading, now: float) -> bool:
+        """Learn a limit that a refusal named; whether no header tells of it."""
+        bucket = self.buckets.get(reached.dimension)
+        if bucket is None:
+            bucket = Bucket(reached, now=now)
+            if any(
+                b.unit == bucket.unit and b.window == bucket.window for b in self.buckets.values()
+            ):
+                return False
+            self.buckets[reached.dimension] = bucket
+        elif (stamp := ticket.stamp(bucket)) is not None:
+            bucket.correct(reached, stamp, charged=now, now=now)
+        return True
 
     def explain(self, ticket: Ticket, readings: Sequence[Reading]) -> bool:
         """Whether a refusal is explained, and learned from.
@@ -161,7 +174,7 @@ class Limits:
         stamp = ticket.stamp(bucket)
         if stamp is None:
             return
-        if self._account.is_shared:
+        if self._account.is_shared and not bucket.is_old(stamp):
             moved = self._moved(ticket, bucket, reading, charged, now)
             if moved is not None:
                 bucket, stamp = moved
@@ -234,6 +247,15 @@ class Limits:
                 bucket.refund(stamp)
 
     # Trials.
+
+    def _trial_wait(self, ask: Ask, now: float) -> float:
+        """Seconds until a request that would be a burst, too, knows how the trial ended."""
+        if not any(b.is_burst(self.cost(ask, b), now) for b in self.buckets.values()):
+            return 0.0
+        if now < self._trial_ends:
+            return self._trial_ends - now
+        self._pass_trial()
+        return 0.0
 
     def _begin_trial(self, ticket: Ticket, bucket: Bucket, now: float) -> None:
         if self._trial is None:

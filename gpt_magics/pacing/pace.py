@@ -58,8 +58,13 @@ class Throttle:
         """Whether it holds requests back."""
         return self._rate is not None
 
-    def halve(self, now: float) -> None:
-        """Send half as many a second as lately."""
+    def halve(self, now: float, sent: float) -> None:
+        """Send half as many a second as lately.
+
+        A request that was sent before the last time brings no news.
+        """
+        if self._rate is not None and sent <= self._stepped_at:
+            return
         if self._rate is None:
             self._full = max(self._lately, 1 / _MEMORY_SECONDS)
         self._rate = (self._full if self._rate is None else self._rate) / 2

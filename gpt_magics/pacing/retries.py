@@ -390,7 +390,8 @@ def rule_of(failure: Failure) -> Rule:
 
 def is_refusal(failure: Failure) -> bool:
     """Whether the server had no room, rather than a fault."""
-    return failure.status == 429 or rule_of(failure).outcome is Outcome.RETRY_LANE  # noqa: PLR2004
+    limited = failure.kind is Kind.STATUS and failure.status == 429  # noqa: PLR2004
+    return limited or rule_of(failure).outcome is Outcome.RETRY_LANE
 
 
 def reason_of(failure: Failure) -> str:

@@ -75,6 +75,9 @@ class Strangers:
             return None
         seconds = bunch.charged - begin.charged
         consumed, taken = begin.low - bunch.low, bunch.taken - begin.taken
+        if begin.low + rate * bunch.began - (taken - bunch.total) > _NEARLY_FULL * limit:
+            self._anchor, self._kind = bunch, None  # it was full just before this bunch
+            return None
         asked = bunch.asked - begin.asked
         if seconds >= min(_LONGEST_LOOK, max(_SHORTEST_LOOK, _LOOK_UNITS * unit / rate)):
             strangers = min(max(0.0, consumed - taken) / seconds, _MOST_LEAK * rate)

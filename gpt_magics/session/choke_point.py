@@ -17,7 +17,7 @@ import httpx2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from gpt_magics.errors import QueueStoppedError
-from gpt_magics.pacing.headers import readings
+from gpt_magics.pacing.headers import reached, readings
 from gpt_magics.pacing.retries import Failure, GiveUp, Retry, StopQueue, Verdict, is_refusal, judge
 from gpt_magics.session.call import Call
 from gpt_magics.session.errand import A, Errand, R
@@ -182,7 +182,9 @@ class ChokePoint:
             return verdict
         if verdict.halve_rate:
             slot.slow_down()
-        whole_lane = slot.refused(pause=verdict.after, limited=limited)
+        whole_lane = slot.refused(
+            pause=verdict.after, limited=limited, reached=reached(failure.message)
+        )
         after = verdict.after
         if not whole_lane and not failure.after:
             # Fewer are let out from now on, so that it only has to let a place become free.

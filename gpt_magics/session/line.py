@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -35,7 +37,7 @@ class Line:
         meter: Meter,
         key: int,
     ) -> None:
-        tls = httpx2.create_ssl_context()  # 50 ms, so one for both
+        tls = _tls()
         self.choke_point = ChokePoint(
             pacer,
             meter,
@@ -63,6 +65,12 @@ class Line:
         """Close the sockets."""
         await self.wire.close()
         await self._http.shutdown()
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for all: it takes 50 ms to read the certificates."""
+    return httpx2.create_ssl_context()
 
 
 def _sdk_options(connection: Connection) -> dict[str, Any]:

@@ -58,18 +58,26 @@ class Slot:
         """The server had room for this request."""
         self.lane.succeeded(self.ticket, self._pacer.now())
 
-    def refused(self, *, pause: float, limited: bool = True) -> bool:
+    def refused(
+        self, *, pause: float, limited: bool = True, reached: Reading | None = None
+    ) -> bool:
         """The server had no room, and asks for ``pause`` seconds; call it after ``answered``.
 
-        ``limited`` tells a rate limit from an overloaded server. Returns whether the whole lane
-        waits; if not, this request has to wait by itself.
+        ``limited`` tells a rate limit from an overloaded server, ``reached`` is the limit that it
+        names. Returns whether the whole lane waits; if not, this request has to wait by itself.
         """
-        now = self._pacer.now()
-        return self.lane.refused(self.ticket, self._readings, now, pause=pause, limited=limited)
+        return self.lane.refused(
+            self.ticket,
+            self._readings,
+            self._pacer.now(),
+            pause=pause,
+            limited=limited,
+            reached=reached,
+        )
 
     def slow_down(self) -> None:
         """The server asked for half as many requests a second."""
-        self.lane.slow_down(self._pacer.now())
+        self.lane.slow_down(self.ticket, self._pacer.now())
 
     def release(self, *, reached_server: bool = True) -> None:
         """The request is no longer in flight. Releasing twice is fine."""

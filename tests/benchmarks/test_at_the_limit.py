@@ -1,97 +1,55 @@
 """A batch takes as long as the limit dictates: no longer, and without avoidable 429s.
 
-Ratios against the time that the limit itself dictates; the server is a process of its own. The
-time is the server's: from the first to the last admitted request.
+Ratios against the time that the limit itself dictates; server and client are processes
+of their own.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from math import inf
 
 import pytest
-
-import gpt_magics
-from gpt_magics import api, configuration
+from arena import Arena
+from scenarios import SCENARIOS
 
 
 @dataclass(frozen=True)
-class Case:
-    """A sandbox's options, and how many rows; ``ideal`` is in seconds."""
+class Promise:
+    """The most that a scenario may take, as a ratio to the ideal, and its 429s.
 
-    options: tuple[str, ...]
-    rows: int
-    ideal: float
-    most_refused: int = 1
-    ratio: float = 1.05
-    max_tokens: int | None = None
+    Where a second decides, the best of several ``tries`` counts: a busy machine adds, never saves.
+    """
+
+    ratio: float
+    refused: int
+    tries: int = 1
 
 
-CASES = {
-    "600 RPM, drained, 300 rows": Case(("--rpm=600", "--fill=0", "--latency=0.3"), 300, 29.9),
-    "1200 RPM, drained to 60, 300 rows": Case(
-        ("--rpm=1200", "--fill=0.05", "--latency=0.3"), 300, 12.0
-    ),
-    "600k TPM, drained to 60k, 150 rows of 1008": Case(
-        ("--tpm=600000", "--fill=0.1", "--latency=0.3"), 150, 9.12, most_refused=2, max_tokens=1008
-    ),
+PROMISES = {
+    "slow": Promise(1.02, refused=1),
+    "drained": Promise(1.02, refused=1),
+    "full": Promise(1.6, refused=1, tries=3),
+    "tokens": Promise(1.03, refused=2),
+    "reserved": Promise(1.03, refused=2),
 }
 
 
-@contextmanager
-def sandbox(options: tuple[str, ...]) -> Iterator[str]:
-    """The address of a sandbox in a process of its own, started at this moment."""
-    command = [sys.executable, "-m", "gpt_magics.cli", "sandbox", "--port=0", *options]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert running.stdout is not None
-        line = next(line for line in running.stdout if "OPENAI_BASE_URL" in line)
-        yield line.split("=", 1)[1].strip()
-    finally:
-        running.terminate()
-        running.wait(10)
+@pytest.mark.parametrize("name", PROMISES)
+def test_a_batch_takes_the_time_that_the_limit_dictates(arena: Arena, name: str) -> None:
+    promise = PROMISES[name]
+    ratios: list[float] = []
+    while len(ratios) < promise.tries and min(ratios, default=inf) > promise.ratio:
+        ratios.append(_ratio(arena, name, promise.refused))
+    assert min(ratios) <= promise.ratio
 
 
-def stats(base_url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(base_url.removesuffix("/v1") + "/stats", timeout=5) as answer:
-        found: dict[str, Any] = json.loads(answer.read())
-        return found
-
-
-@pytest.fixture
-def warm() -> Iterator[None]:
-    """Imports are done and a session runs, so that the bucket does not refill meanwhile."""
-    configuration.configure(base_url="http://127.0.0.1:9/v1", api_key="unused")
-    gpt_magics.limits()
-    yield
-    api.close()
-    configuration.reset()
-
-
-@pytest.mark.usefixtures("warm")
-@pytest.mark.parametrize("name", CASES)
-def test_a_batch_takes_the_time_that_the_limit_dictates(name: str) -> None:
-    case = CASES[name]
-    with sandbox(case.options) as base_url:
-        job = gpt_magics.batch(
-            [f"Row {i}" for i in range(case.rows)],
-            model="gpt-4.1-mini",
-            base_url=base_url,
-            api_key="sandbox",
-            max_tokens=case.max_tokens,
-        )
-        answers = job.result()
-        seen = stats(base_url)
-    refused = sum(seen["refused"].values())
-    ratio = seen["span"] / case.ideal
-    print(f"\n{name}: span {seen['span']:.2f} s, ideal {case.ideal} s, ratio {ratio:.3f}")
-    print(f"  {sum(a is not None for a in answers)} answered, {refused} refused")
-    assert None not in answers
-    assert refused <= case.most_refused
-    assert ratio <= case.ratio
+def _ratio(arena: Arena, name: str, most_refused: int) -> float:
+    scenario, outcome = SCENARIOS[name], arena.run("ours", name)
+    seconds = outcome.seconds(scenario)
+    ratio = seconds / scenario.ideal
+    print(f"\n{scenario.title}: {seconds:.2f} s, ideal {scenario.ideal:.2f} s, ratio {ratio:.3f}")
+    print(f"  {outcome.right} of {outcome.rows} answered, {outcome.refused} refused")
+    assert outcome.right == scenario.rows
+    assert outcome.refused <= most_refused
+    return ratio

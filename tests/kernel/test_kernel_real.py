@@ -138,7 +138,7 @@ def test_a_background_batch_is_delivered_before_the_next_cell(
 def test_a_live_panel_of_a_background_job_becomes_a_summary_after_its_cell_ended(
     kernel: Kernel, sandbox: Open
 ) -> None:
-    box = sandbox(rpm=1200, fill=0.01)
+    box = sandbox(rpm=120, fill=0.01)
     configure(kernel.run, box)
     well(kernel.run("rows = list('abcdefghij')\njob = %gpt_batch rows '{text}' --background"))
     cell = well(kernel.run("%gpt_limits"))
