@@ -22,7 +22,7 @@ _TOLERANCE = 2.0
 _MOST_SHRINK = 0.5
 # After so many rounds that were too slow, what is quick is measured anew, for servers and prompts
 # change.
-_MOST_SLOW_ROUNDS = 8
+_MOST_SLOW_ROUNDS, _FEW = 8, 4.0
 
 
 class Concurrency:
@@ -129,5 +129,4 @@ class Concurrency:
         if self._slow_rounds >= _MOST_SLOW_ROUNDS:
             # Perhaps it has become slower for good: look again, from few in flight.
             self._slow_rounds, self._idle_seconds = 0, None
-            self._cap = min(self._cap, _FIRST_CAP)
-            self._slow_start = self._refused_at is None
+            self._cap = min(self._cap, _FEW)

@@ -202,7 +202,7 @@ class Lane:
         """
         self._limits.ended(ticket)
         # Those sent after it may have overtaken it.
-        abreast = max(ticket.abreast, self.in_flight)
+        abreast = max(ticket.abreast, len(self._flying | {ticket}))
         if reached is not None and self._limits.heard(ticket, reached, now):
             pass  # a limit that headers do not tell of, known from now on
         elif not limited or not self.buckets:

@@ -10,6 +10,8 @@ from __future__ import annotations
 # for a steady rate and a gradual increase after "slow_down".
 _RECOVERY_SECONDS = 15.0
 _RECOVERY_STEP = 1.1
+# It ends far above what was sent before, or all that was saved meanwhile would go at once.
+_FREE = 4.0
 _MEMORY_SECONDS = 5.0
 
 
@@ -81,7 +83,7 @@ class Throttle:
         while now - self._stepped_at >= _RECOVERY_SECONDS:
             self._stepped_at += _RECOVERY_SECONDS
             self._rate *= _RECOVERY_STEP
-            if self._rate >= self._full:
+            if self._rate >= _FREE * self._full:
                 self._rate = None
                 return
 

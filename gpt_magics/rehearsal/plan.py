@@ -149,7 +149,9 @@ class Plan:
 
     def bounds(self) -> Iterator[Bound]:
         """The server's limits, each as a line."""
-        charge = sum(map(self.charge, self.sizes)) / len(self.sizes)
+        charges = [self.charge(size) for size in self.sizes]
+        turns, rest = divmod(self.rows, len(charges))
+        charge = (turns * sum(charges) + sum(charges[:rest])) / self.rows
         known = (
             ("rpm", self.rpm, _MINUTE, 1.0),
             ("tpm", self.tpm, _MINUTE, charge),
