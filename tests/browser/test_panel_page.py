@@ -109,7 +109,7 @@ def test_it_says_everything_in_words(site: Page) -> None:
         "about $1.24 in all",
         "Retries: rate limit 8, server error 3 · Failures: timeout 1, request too large 1",
         "row 212: 429 rate limit reached",
-        "Session: 512 requests · 3 refused · 11 retries · $1.0788",
+        "Session: 512 requests (gpt-1 480, your own code 32) · 3 refused · 11 retries · $1.0788",
     ):
         panel.sees(words)
 
