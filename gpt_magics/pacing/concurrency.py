@@ -96,7 +96,9 @@ class Concurrency:
         Returns whether the cap was the reason: if so, it is mended, and nobody else has to wait.
         If that is not ``sure``, because limits are reported, the cap soon grows again.
         """
-        held = float(max(1, in_flight - 1))
+        if in_flight <= 1:
+            return False  # refused alone: it has no room for anybody, whatever the cap
+        held = float(in_flight - 1)
         if held >= self._cap:
             return in_flight > self.cap  # sent before the last cut: the same news
         known = self._refused_at is not None and in_flight >= self._refused_at
@@ -104,7 +106,7 @@ class Concurrency:
         self._cap, self._refused_at = held, in_flight
         self._slow_start, self._since_refusal = False, 0
         self._lifted = self._lifted and not sure
-        return in_flight > 1  # refused alone, it has no room for anybody
+        return True
 
     def _count(self, seconds: float | None) -> bool:
         """Whether a round of answers is full, and quick enough."""

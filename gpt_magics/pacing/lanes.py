@@ -205,11 +205,11 @@ class Lane:
         abreast = max(ticket.abreast, len(self._flying | {ticket}))
         if reached is not None and self._limits.heard(ticket, reached, now):
             pass  # a limit that headers do not tell of, known from now on
-        elif not limited or not self.buckets:
-            if self.concurrency.refused(in_flight=abreast):
+        elif not limited or not self._limits.explain(ticket, readings, now):
+            # Where limits are told, they may yet be the reason; elsewhere it holds no more.
+            told = limited and bool(readings)
+            if self.concurrency.refused(in_flight=abreast, sure=not told) and not told:
                 return False
-        elif readings and not self._limits.explain(ticket, readings):
-            self.concurrency.refused(in_flight=abreast, sure=False)
         self.pause(now + pause)
         return True
 

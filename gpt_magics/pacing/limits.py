@@ -157,14 +157,17 @@ class Limits:
             bucket.correct(reached, stamp, charged=now, now=now)
         return True
 
-    def explain(self, ticket: Ticket, readings: Sequence[Reading]) -> bool:
+    def explain(self, ticket: Ticket, readings: Sequence[Reading], now: float) -> bool:
         """Whether a refusal is explained, and learned from.
 
         Either its own headers say that a limit is exhausted; then somebody else drew on it. Or
         they say that there is room; then a limit is enforced in shorter pieces, and requests are
-        spaced evenly from now on.
+        spaced evenly from now on. Where it has no headers, our own books have to explain it.
         """
-        return self._blame(ticket, readings) or self._refuse_bursts()
+        if readings:
+            return self._blame(ticket, readings) or self._refuse_bursts()
+        costs = {b: self.cost(ticket.ask, b) for b in self.buckets.values()}
+        return any(bucket.level(now) < cost for bucket, cost in costs.items())
 
     def _correct(self, ticket: Ticket, reading: Reading, charged: float, now: float) -> None:
         bucket = self.buckets.get(reading.dimension)

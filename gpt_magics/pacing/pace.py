@@ -12,7 +12,7 @@ _RECOVERY_SECONDS = 15.0
 _RECOVERY_STEP = 1.1
 # It ends far above what was sent before, or all that was saved meanwhile would go at once.
 _FREE = 4.0
-_MEMORY_SECONDS = 5.0
+_FEWEST_SECONDS, _MEMORY_SECONDS = 0.25, 5.0
 
 
 class Pace:
@@ -42,15 +42,15 @@ class Pace:
 class Throttle:
     """A lane's own pace after the server asked to slow down; it recovers step by step."""
 
-    __slots__ = ("_counted_at", "_full", "_lately", "_pace", "_rate", "_stepped_at")
+    __slots__ = ("_began", "_count", "_counted_at", "_full", "_pace", "_rate", "_stepped_at")
 
     def __init__(self) -> None:
         self._pace = Pace()
         self._rate: float | None = None
         self._full = 0.0
         self._stepped_at = 0.0
-        # Requests a second, with the past fading.
-        self._lately, self._counted_at = 0.0, float("-inf")
+        # Requests lately, with the past fading, and since when they are counted.
+        self._count, self._counted_at, self._began = 0.0, float("-inf"), 0.0
 
     def __repr__(self) -> str:
         return "<Throttle off>" if self._rate is None else f"<Throttle {self._rate:.3g}/s>"
@@ -68,15 +68,17 @@ class Throttle:
         if self._rate is not None and sent <= self._stepped_at:
             return
         if self._rate is None:
-            self._full = max(self._lately, 1 / _MEMORY_SECONDS)
+            counted = max(_FEWEST_SECONDS, min(now - self._began, _MEMORY_SECONDS))
+            self._full = max(1.0, self._count) / counted
         self._rate = (self._full if self._rate is None else self._rate) / 2
         self._stepped_at = now
 
     def take(self, now: float) -> None:
         """A request is sent."""
-        fade = max(0.0, 1 - (now - self._counted_at) / _MEMORY_SECONDS)
-        self._lately = self._lately * fade + 1 / _MEMORY_SECONDS
-        self._counted_at = now
+        fade = 1 - (now - self._counted_at) / _MEMORY_SECONDS
+        if fade <= 0:
+            self._count, self._began, fade = 0.0, now, 0.0
+        self._count, self._counted_at = self._count * fade + 1, now
         if self._rate is None:
             return
         self._pace.take(1.0, self._rate, now)

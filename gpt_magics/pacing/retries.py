@@ -374,7 +374,9 @@ def judge(
     if asked is not None and asked > _LONGEST_DELAY:
         return StopQueue(reason, asked)
     if attempt >= _allowed(failure, max_attempts, server_seen=server_seen):
-        return StopQueue(reason) if rule.stop_at_last else GiveUp(reason)
+        # One that has never said a word will not answer the next row either.
+        mute = failure.kind is Kind.TIMEOUT and not server_seen
+        return StopQueue(reason) if rule.stop_at_last or mute else GiveUp(reason)
     return Retry(
         reason,
         _backoff(rule.backoff, attempt, jitter) if asked is None else _later(asked, jitter),

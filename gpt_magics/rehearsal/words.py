@@ -9,6 +9,7 @@ from gpt_magics.rehearsal.plan import Plan
 from gpt_magics.wording import count, duration, exact, money, pace
 
 _LIMITS = {"requests": ("rpm", "rpd"), "tokens": ("tpm",)}
+_MUCH_LONGER = 1.25
 _UNITS = {
     "rpm": "requests a minute",
     "tpm": "tokens a minute",
@@ -24,7 +25,7 @@ def report(plan: Plan, outcome: Outcome) -> str:
 def _lines(plan: Plan, outcome: Outcome) -> Iterator[str]:
     yield f"Time      {_time(plan, outcome)}"
     yield f"Cost      {_cost(plan, outcome)}"
-    yield f"Bound by  {_bound(plan, outcome)}"
+    yield f"Bound by  {_bound(plan, outcome)}{_beyond(plan, outcome)}"
     yield f"Refusals  {_refusals(outcome)}"
     if outcome.failed:
         stopped = f"; the queue stops ({outcome.stopped})" if outcome.stopped else ""
@@ -57,6 +58,17 @@ def _bound(plan: Plan, outcome: Outcome) -> str:
         return "nothing but the time of an answer"
     limits = [f"{exact(n)} {_UNITS[o]}" for o in _LIMITS[outcome.bound] if (n := getattr(plan, o))]
     return "the limit of " + " and ".join(limits)
+
+
+def _beyond(plan: Plan, outcome: Outcome) -> str:
+    """Why it takes much longer than that alone dictates."""
+    if outcome.seconds <= _MUCH_LONGER * outcome.ideal:
+        return ""
+    if plan.rival:
+        return ", and by the other client with the key"
+    if plan.error_rate or plan.hang_rate:
+        return f", and by failed attempts ({exact(outcome.retries)} repeated)"
+    return ", and by a careful start, as the server's capacity has to be found out"
 
 
 def _refusals(outcome: Outcome) -> str:

@@ -55,7 +55,8 @@ class Headroom:
             for lane in self.lanes
         ]
         spend = money(self.cost, known=self.cost_known)
-        lines.append(f"{exact(self.requests)} requests, {exact(self.refused)} refused, {spend}")
+        requests = "1 request" if self.requests == 1 else f"{exact(self.requests)} requests"
+        lines.append(f"{requests}, {exact(self.refused)} refused, {spend}")
         if self.by_origin:
             lines.append(f"Sent by {origins_words(self.by_origin.items())}")
         return "\n".join(lines)

@@ -239,6 +239,8 @@ def test_a_pause_only_grows(on_virtual_clock: Run) -> None:
         pacer = new_pacer()
         await learn(pacer, requests(600, 500))
         slots = [await pacer.acquire(KEY, ONE) for _ in range(2)]
+        for slot in slots:
+            slot.answered([requests(600, 0)], refused=True)
         assert slots[0].refused(pause=20.0), "everybody waits"
         assert slots[1].refused(pause=3.0)
         for slot in slots:
