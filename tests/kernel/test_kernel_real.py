@@ -109,7 +109,7 @@ def test_the_stop_button_ends_a_question_and_keeps_what_came(kernel: Kernel, san
 
 
 def test_the_stop_button_ends_an_await(kernel: Kernel, sandbox: Open) -> None:
-    box = sandbox(rpm=600, fill=0.01)
+    box = sandbox(rpm=120, fill=0.02)
     configure(kernel.run, box)
     well(kernel.run("import gpt_magics; job = gpt_magics.batch([f'row {n}' for n in range(99)])"))
     started = kernel.start("await job")
