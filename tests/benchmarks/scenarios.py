@@ -98,11 +98,11 @@ SCENARIOS = {
         clock="span",
     ),
     "slow": Scenario(
-        title="600 requests a minute, drained, 300 rows of 300 ms",
-        rows=300,
+        title="600 requests a minute, drained, 120 rows of 300 ms",
+        rows=120,
         rpm=600,
         sandbox=("--fill=0", "--latency=0.3"),
-        ideal=(300 - 1) / 10,
+        ideal=(120 - 1) / 10,
         clock="span",
     ),
     "full": Scenario(

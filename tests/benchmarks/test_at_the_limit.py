@@ -27,6 +27,7 @@ class Promise:
 
 
 PROMISES = {
+    "slow": Promise(1.02, refused=1),
     "drained": Promise(1.02, refused=1),
     "full": Promise(1.6, refused=1, tries=3),
     "tokens": Promise(1.03, refused=2),
