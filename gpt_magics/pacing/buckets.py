@@ -130,7 +130,6 @@ class Bucket:
         self.unit = _unit(reading.dimension)
         self.limit = reading.limit
         self.window = reading.window or MINUTE
-        self._rate = self.limit / self.window
         self.lanes = 1
         self.burst = Burst.UNTRIED
         self._level = self._rumour = reading.remaining

@@ -59,8 +59,7 @@ class Concurrency:
     @property
     def cap(self) -> int:
         """How many may be in flight now; at least 1."""
-        cap = int(self._cap)
-        return max(1, min(self.ceiling, cap))
+        return max(1, min(self.ceiling, int(self._cap)))
 
     def open(self) -> None:
         """Lift the cap: the server reports its limits, so buckets pace instead."""
